@@ -1,0 +1,35 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that a user can act on: one line that names the file, what was wrong and what to do."""
+
+from __future__ import annotations
+
+
+class FrameError(ValueError):
+    """A file is no frame that can be read."""
+
+
+class DatasetError(ValueError):
+    """A data set is incomplete or contradicts itself."""
+
+
+class BundleError(ValueError):
+    """A folder is no bundle, or a bundle that cannot be used."""
+
+
+class WeightsError(ValueError):
+    """A file of weights is missing, damaged, or belongs to another network."""
+
+
+def find_frame_error(error: BaseException | None) -> FrameError | None:
+    """The frame error that caused another one: ``Compose`` wraps what its transforms raise in a ``RuntimeError``.
+
+    Args:
+        error: what was caught.
+
+    Returns:
+        The first ``FrameError`` among it and its causes, or None.
+    """
+    while error is not None and not isinstance(error, FrameError):
+        error = error.__cause__ or error.__context__
+    return error
