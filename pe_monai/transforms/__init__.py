@@ -1,0 +1,37 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI transforms for echo frames: array versions and dictionary versions (with a trailing ``d``)."""
+
+from pe_monai.transforms.augment import (
+    RandAcousticShadow,
+    RandAcousticShadowd,
+    RandGain,
+    RandGaind,
+    RandTimeGain,
+    RandTimeGaind,
+)
+from pe_monai.transforms.framing import FrameSector, FrameSectord
+from pe_monai.transforms.mask import DecodeMask, DecodeMaskd
+from pe_monai.transforms.regions import EffusionRegions, EffusionRegionsd
+from pe_monai.transforms.sector import IsolateSector, IsolateSectord, SectorNotFoundError, find_sector
+from pe_monai.transforms.sector_affine import RandSectorAffined
+
+__all__ = [
+    "DecodeMask",
+    "DecodeMaskd",
+    "EffusionRegions",
+    "EffusionRegionsd",
+    "FrameSector",
+    "FrameSectord",
+    "IsolateSector",
+    "IsolateSectord",
+    "RandAcousticShadow",
+    "RandAcousticShadowd",
+    "RandGain",
+    "RandGaind",
+    "RandSectorAffined",
+    "RandTimeGain",
+    "RandTimeGaind",
+    "SectorNotFoundError",
+    "find_sector",
+]

@@ -1,0 +1,65 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Decoding of annotation files into effusion masks: the one decoder and the one threshold of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_tensor
+
+THRESHOLD = 127
+
+
+class DecodeMask(Transform):
+    """Turn an annotation image into a binary effusion mask.
+
+    The published data set paints the effusion softly (0 to 255) into the green channel of an RGB picture; red and blue
+    are empty. Annotation tools write grey pictures of 0 and 255, or label maps of 0 and 1. All of them come out alike.
+
+    Args:
+        threshold: a pixel is effusion where its value is above this, in 0 to 255. A grey annotation without any value
+            above 1 is a label map, and effusion where it is above 0.
+    """
+
+    def __init__(self, threshold: float = THRESHOLD) -> None:
+        if not 0 <= threshold < 255:
+            raise ValueError(f"threshold must be in [0, 255), got {threshold}.")
+        self.threshold = threshold
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        """Decode one annotation.
+
+        Args:
+            img: (C, H, W) with 1 channel (grey or label map), 3 (RGB) or 4 (RGBA), values 0 to 255.
+
+        Returns:
+            (1, H, W) float32, 1 inside the effusion, 0 elsewhere; a MetaTensor stays one.
+
+        Raises:
+            ValueError: the number of channels is another.
+        """
+        img = convert_to_tensor(img, track_meta=True)
+        channels = img.shape[0]
+        if channels not in (1, 3, 4):
+            raise ValueError(f"an annotation has 1, 3 or 4 channels, got an array of shape {tuple(img.shape)}.")
+        values = img[0:1] if channels == 1 else img[1:2]
+        is_label_map = channels == 1 and values.numel() > 0 and values.max() <= 1
+        return (values > (0 if is_label_map else self.threshold)).to(torch.float32)
+
+
+class DecodeMaskd(MapTransform):
+    """Dictionary version of :class:`DecodeMask`."""
+
+    def __init__(self, keys: KeysCollection, threshold: float = THRESHOLD, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.decode = DecodeMask(threshold)
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.decode(d[key])
+        return d

@@ -1,0 +1,82 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a probability map to the plausible effusion regions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import FillHoles, MapTransform, Transform
+from monai.utils import convert_to_tensor
+from skimage.measure import label
+
+
+class EffusionRegions(Transform):
+    """Threshold a probability map, fill holes, drop regions that are too small, keep to the sector.
+
+    Args:
+        threshold: a pixel is effusion where its probability is above this, in (0, 1).
+        min_share: regions smaller than this share of the sector's area are dropped, in [0, 1); a share, so that the
+            rule does not depend on how large the frame was exported.
+        fill_holes: whether holes enclosed by effusion are filled.
+    """
+
+    def __init__(self, threshold: float = 0.5, min_share: float = 0.001, fill_holes: bool = True) -> None:
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must be between 0 and 1, got {threshold}.")
+        if not 0 <= min_share < 1:
+            raise ValueError(f"min_share must be in [0, 1), got {min_share}.")
+        self.threshold = threshold
+        self.min_share = min_share
+        self.fill = FillHoles(applied_labels=1) if fill_holes else None
+
+    def __call__(self, img: torch.Tensor, sector: torch.Tensor) -> torch.Tensor:
+        """Decide which pixels are effusion.
+
+        Args:
+            img: probabilities, (1, H, W).
+            sector: non-zero inside the sector, (1, H, W).
+
+        Returns:
+            (1, H, W) float32, 1 inside the effusion, 0 elsewhere; a MetaTensor stays one.
+        """
+        img = convert_to_tensor(img, track_meta=True)
+        inside = convert_to_tensor(sector, track_meta=False).to(img.device) > 0
+        mask = ((img > self.threshold) & inside).to(torch.float32)
+        if not mask.any():
+            return mask
+        if self.fill is not None:
+            mask = self.fill(mask) * inside
+        smallest = self.min_share * float(inside.sum())
+        if smallest > 1:
+            regions = label(convert_to_tensor(mask, track_meta=False)[0].cpu().numpy(), connectivity=2)
+            large = np.bincount(regions.ravel()) >= smallest
+            large[0] = False
+            mask = mask * torch.from_numpy(large[regions])[None].to(mask.device)
+        return mask
+
+
+class EffusionRegionsd(MapTransform):
+    """Dictionary version of :class:`EffusionRegions`; the sector lies under ``sector_key``."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        sector_key: str = "sector",
+        threshold: float = 0.5,
+        min_share: float = 0.001,
+        fill_holes: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.sector_key = sector_key
+        self.regions = EffusionRegions(threshold, min_share, fill_holes)
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.regions(d[key], d[self.sector_key])
+        return d

@@ -1,0 +1,116 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Random geometry that fits a sector: flip, turn, zoom, shift about its middle. What is outside stays zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+from torch.nn import functional as F
+
+from pe_monai.transforms.ranges import Range, as_range
+
+
+def sector_affine(
+    img: torch.Tensor, matrix: torch.Tensor, centre: tuple[float, float], mode: str = "bilinear"
+) -> torch.Tensor:
+    """Resample a frame by an affine map about a point; beyond the frame's border it is zero.
+
+    Args:
+        img: (C, H, W).
+        matrix: (2, 3) in pixels and (x, y) order: maps a point of the result, relative to ``centre``, to its source.
+        centre: (row, column) in pixels that the map's linear part leaves in place.
+        mode: "bilinear" or "nearest".
+    """
+    height, width = img.shape[1:]
+    y = torch.arange(height, dtype=torch.float32, device=img.device) - centre[0]
+    x = torch.arange(width, dtype=torch.float32, device=img.device) - centre[1]
+    m = matrix.tolist()
+    source_x = m[0][0] * x[None] + m[0][1] * y[:, None] + (m[0][2] + centre[1])
+    source_y = m[1][0] * x[None] + m[1][1] * y[:, None] + (m[1][2] + centre[0])
+    grid = torch.stack([(2 * source_x + 1) / width - 1, (2 * source_y + 1) / height - 1], dim=-1)
+    return F.grid_sample(img[None], grid[None], mode=mode, padding_mode="zeros", align_corners=False)[0]
+
+
+class RandSectorAffined(MapTransform, RandomizableTransform):
+    """Flip left to right, turn, zoom and stretch (depth setting, sector width) and shift, in one step.
+
+    All about the middle of the sector, so that most of it stays in view.
+
+    The image, the mask and the sector of a sample move together and are interpolated once; a soft mask stays soft. The
+    sector is cut sharply again and the keys are zero outside it.
+
+    Args:
+        keys: keys to move, each (C, H, W); the sector is always moved with them.
+        sector_key: key of the sector (1, H, W).
+        prob: probability to turn, zoom and shift, in [0, 1].
+        flip_prob: probability to flip left to right, in [0, 1].
+        rotate: range of the angle in degrees.
+        zoom: range of the magnification; above 1 shows less depth.
+        stretch: range of the magnification of the width over that of the height.
+        shift: range of the shift as a share of the height and of the width.
+        allow_missing_keys: whether keys may be missing.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        sector_key: str = "sector",
+        prob: float = 0.9,
+        flip_prob: float = 0.5,
+        rotate: Range = (-15, 15),
+        zoom: Range = (0.85, 1.2),
+        stretch: Range = (0.9, 1.1),
+        shift: Range = (-0.05, 0.05),
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        if not 0 <= flip_prob <= 1:
+            raise ValueError(f"flip_prob must be in [0, 1], got {flip_prob}.")
+        self.sector_key = sector_key
+        self.flip_prob = flip_prob
+        self.rotate = as_range("rotate", rotate, above=-180.001, most=180)
+        self.zoom = as_range("zoom", zoom, above=0)
+        self.stretch = as_range("stretch", stretch, above=0)
+        self.shift = as_range("shift", shift, above=-1, most=1)
+
+    def randomize(self, size: Sequence[int]) -> torch.Tensor | None:
+        """The map from the result to its source, (2, 3) in pixels, or None if the sample stays as it is."""
+        RandomizableTransform.randomize(self, None)
+        flip = -1.0 if self.R.uniform() < self.flip_prob else 1.0
+        if not self._do_transform:
+            return torch.tensor([[flip, 0, 0], [0, 1, 0]]) if flip < 0 else None
+        turn = math.radians(self.R.uniform(*self.rotate))
+        zoom, stretch = self.R.uniform(*self.zoom), self.R.uniform(*self.stretch)
+        shift_y, shift_x = (self.R.uniform(*self.shift) * side for side in size)
+        across, down = flip / (zoom * math.sqrt(stretch)), math.sqrt(stretch) / zoom
+        cos, sin = math.cos(turn), math.sin(turn)
+        return torch.tensor([[across * cos, -across * sin, shift_x], [down * sin, down * cos, shift_y]])
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        d = dict(data)
+        sector = d[self.sector_key]
+        matrix = self.randomize(sector.shape[1:])
+        if matrix is None:
+            return d
+        keys = [key for key in self.key_iterator(d) if key != self.sector_key]
+        channels = [d[key].shape[0] for key in keys]
+        planes = torch.cat([d[key].float() for key in keys] + [sector.float()])
+        moved = sector_affine(planes, matrix, _middle(sector))
+        inside = (moved[-1:] >= 0.5).float()
+        for key, plane in zip(keys, moved[:-1].split(channels), strict=True):
+            d[key] = plane * inside
+        d[self.sector_key] = inside
+        return d
+
+
+def _middle(sector: torch.Tensor) -> tuple[float, float]:
+    rows, columns = (torch.where((sector[0] > 0).any(dim))[0] for dim in (1, 0))
+    if len(rows) == 0:
+        return (sector.shape[1] - 1) / 2, (sector.shape[2] - 1) / 2
+    return float(rows[0] + rows[-1]) / 2, float(columns[0] + columns[-1]) / 2

@@ -1,0 +1,189 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Straight and round edges fitted to the outermost tissue of an ultrasound sector.
+
+Each row (or column) contributes its outermost tissue pixel. An edge is scored by how many of these lie on it, against
+how many lie outside it: a dark stretch, where the outermost tissue is far inside, costs nothing, and a few marks
+outside are outvoted. That is a Hough transform of the profile with an asymmetric kernel, refined around its maximum.
+
+Coordinates are pixel centres, x to the right and y down. ``unit`` is the length, in pixels, that one pixel has in a
+frame of about 224 x 320: tolerances are stated in it so that large frames are judged alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+_OUTSIDE_COST = 4.0
+_KERNEL_REACH = 16
+_POINTS = 200
+_TABLE_STEPS = 16
+# Two sides differ by a few degrees, arcs are centred near the apex: spreads of the priors, in radians and radii. The
+# arc's centre lies on the apex for square pixels and some 0.15 radii above it in a frame squeezed by a tenth.
+_ANGLE_SPREAD = np.deg2rad(10.0)
+_DROP_CENTRE, _DROP_SPREAD = -0.07, 0.08
+_PRIOR_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A boundary with the tissue on the side where `depth` is at least zero.
+
+    Attributes:
+        kind: "line" or "arc".
+        a, b, c: for a line, depth = a x + b y - c with (a, b) the unit normal pointing inwards; for an arc,
+            depth = sign (hypot(x - a, y - b) - c).
+        sign: 1 if the tissue lies outside the circle (a probe's surface), -1 if inside (the far end of the field).
+        contact: share of the profile's pixels that lie on the edge.
+        score: the value of the search's objective.
+    """
+
+    kind: str
+    a: float
+    b: float
+    c: float
+    sign: float
+    contact: float
+    score: float
+
+    def depth(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the signed distance in pixels of the points (``y``, ``x``) from the edge, positive towards tissue."""
+        if self.kind == "line":
+            return self.a * x + self.b * y - self.c
+        return self.sign * (np.hypot(x - self.a, y - self.b) - self.c)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    parameter: float
+    offset: float
+    contact: float
+    score: float
+
+
+def fit_line(profiles: list[np.ndarray], angles: np.ndarray, unit: float, expected: float | None = None) -> Edge:
+    """Fit a line to the best of several profiles.
+
+    Args:
+        profiles: each (N, 2) as (y, x), the outermost tissue of the rows or columns, N at least 1.
+        angles: directions in radians of the inward normal to try, evenly spaced; if several, the best is refined.
+        unit: see the module.
+        expected: a direction to lean to where the profile says little.
+    """
+    centre = profiles[0].mean(axis=0)
+
+    def level(angle: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.cos(angle)[:, None] * x + np.sin(angle)[:, None] * y
+
+    def prior(angle: np.ndarray) -> np.ndarray:
+        return np.zeros_like(angle) if expected is None else -(((angle - expected) / _ANGLE_SPREAD) ** 2)
+
+    fit = _fit_best(profiles, centre, unit, level, prior, angles)
+    a, b = float(np.cos(fit.parameter)), float(np.sin(fit.parameter))
+    offset = fit.offset * unit + a * float(centre[1]) + b * float(centre[0])
+    return Edge("line", a, b, offset, 1.0, fit.contact, fit.score)
+
+
+def fit_arc(profiles: list[np.ndarray], apex: tuple[float, float], drops: np.ndarray, sign: float, unit: float) -> Edge:
+    """Fit an arc, centred on the apex or somewhat above or below it, to the best of several profiles.
+
+    A frame that was resized with another aspect ratio has arcs of an ellipse. Over a sector's width these are circles
+    to a fraction of a pixel, but with the centre off the apex.
+
+    Args:
+        profiles: see `fit_line`.
+        apex: (y, x) where the sides meet.
+        drops: distances in pixels of the centre below the apex to try, evenly spaced; if several, the best is refined.
+        sign: see `Edge`.
+        unit: see the module.
+    """
+    size = max(float(profiles[0][:, 0].max() - apex[0]) / unit, 1.0)
+
+    def level(drop: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        # The drop is added so that the offset is the arc's lowest point, which stays put while the centre moves.
+        return sign * (np.hypot(y - drop[:, None], x) + drop[:, None])
+
+    def prior(drop: np.ndarray) -> np.ndarray:
+        return np.zeros(1) if len(drops) == 1 else -(((drop / size - _DROP_CENTRE) / _DROP_SPREAD) ** 2)
+
+    fit = _fit_best(profiles, np.array(apex), unit, level, prior, drops / unit)
+    radius = (sign * fit.offset - fit.parameter) * unit
+    return Edge("arc", apex[1], apex[0] + fit.parameter * unit, radius, sign, fit.contact, fit.score)
+
+
+def _kernel(depth: np.ndarray) -> np.ndarray:
+    """Score of an outermost tissue pixel at ``depth`` units inside an edge: best on it, nothing deep, a cost outside.
+
+    On a digitised slope the outermost pixels lie 0 to 0.7 pixels inside the ideal line, hence the flat top there.
+    """
+    on_edge = np.exp(-0.5 * (np.clip(np.abs(depth - 0.35) - 0.35, 0, None) / 0.6) ** 2)
+    inside = 3.0 * on_edge + np.exp(-np.clip(depth, 0, None) / 6.0)
+    outside = 4.0 * on_edge - _OUTSIDE_COST * (1.0 - on_edge)
+    return np.where(depth < 0, outside, inside)
+
+
+_COARSE_KERNEL = _kernel(np.arange(-_KERNEL_REACH, _KERNEL_REACH + 1.0))
+_TABLE = _kernel(np.arange(-8 * _TABLE_STEPS, 32 * _TABLE_STEPS + 1) / _TABLE_STEPS)
+
+
+def _total(depth: np.ndarray) -> np.ndarray:
+    """Return the kernel at ``depth``, summed over the last axis, by table: the search spends its time here."""
+    return _TABLE[np.clip((depth + 8.0) * _TABLE_STEPS + 0.5, 0, len(_TABLE) - 1).astype(np.int32)].sum(axis=-1)
+
+
+def _fit_best(
+    profiles: list[np.ndarray],
+    origin: np.ndarray,
+    unit: float,
+    level: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    prior: Callable[[np.ndarray], np.ndarray],
+    grid: np.ndarray,
+) -> _Fit:
+    """Search one parameter and one offset of a family of edges, first coarsely on every profile, then finely on one.
+
+    Args:
+        profiles: see `fit_line`.
+        origin: (y, x) of the family's own coordinates, which are in units.
+        unit: see the module.
+        level: (parameters, y, x) to (parameters, points), growing inwards; an edge is where it equals the offset.
+        prior: what to add to each parameter's score, per `_PRIOR_WEIGHT` and point.
+        grid: the parameters to try.
+    """
+    thinned = [points[:: max(1, round(len(points) / _POINTS))] for points in profiles]
+    local = [((points - origin) / unit).T for points in thinned]
+    weight = _PRIOR_WEIGHT * max(len(points) for points in thinned)
+    coarse = [_search_offset(level(grid, y, x), weight * prior(grid)) for y, x in local]
+    # The first profile wins unless another is clearly better: it is the one that misses no tissue.
+    best = max(range(len(coarse)), key=lambda i: coarse[i][2] * (1.0 if i == 0 else 0.97))
+    row, offset, score = coarse[best]
+    parameter = float(grid[row])
+    y, x = local[best]
+    step = abs(float(grid[1] - grid[0])) if len(grid) > 1 else 0.0
+    for width, reach in ((step, 1.5), (step / 6, 0.4)):
+        trial = parameter + np.linspace(-width, width, 11 if step else 1)
+        shift = offset + np.linspace(-reach, reach, 13)
+        total = _total(level(trial, y, x)[:, None] - shift[:, None]) + weight * prior(trial)[:, None]
+        i, j = np.unravel_index(int(total.argmax()), total.shape)
+        parameter, offset, score = float(trial[i]), float(shift[j]), float(total[i, j])
+    depth = level(np.array([parameter]), y, x)[0] - offset
+    return _Fit(parameter, offset, float((np.abs(depth - 0.35) < 1.5).mean()), score)
+
+
+def _search_offset(levels: np.ndarray, prior: np.ndarray) -> tuple[int, float, float]:
+    """Return the row of ``levels`` (parameters, points) and the offset that score best together, and the score."""
+    low = int(np.floor(levels.min())) - 2
+    index = np.rint(levels).astype(int) - low
+    bins = int(index.max()) + 3
+    rows = np.arange(len(levels))[:, None] * bins
+    histogram = np.bincount((index + rows).ravel(), minlength=len(levels) * bins).reshape(len(levels), bins)
+    score = ndimage.correlate1d(histogram.astype(float), _COARSE_KERNEL, axis=1, mode="constant")
+    reach = _KERNEL_REACH + 1
+    if bins > reach:
+        score[:, reach:] -= _OUTSIDE_COST * np.cumsum(histogram, axis=1)[:, :-reach]
+    score += prior[:, None]
+    row, column = np.unravel_index(int(score.argmax()), score.shape)
+    return int(row), float(column + low), float(score[row, column])

@@ -1,0 +1,144 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The outline of an ultrasound sector: two straight sides, a bottom and a top.
+
+For coordinates and ``unit`` see `pe_monai.transforms.sector_edges`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pe_monai.transforms.sector_edges import Edge, fit_arc, fit_line
+
+_MIN_POINTS = 8
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The edges that bound a sector."""
+
+    edges: tuple[Edge, ...]
+
+    def mask(self, shape: tuple[int, int], margin: float = 0.25) -> np.ndarray:
+        """Return bool (H, W): the pixels no further than ``margin`` pixels outside any edge."""
+        y, x = np.ogrid[: shape[0], : shape[1]]
+        inside = np.ones(shape, bool)
+        for edge in self.edges:
+            inside &= edge.depth(y, x) >= -margin
+        return inside
+
+
+def fit_outline(layers: list[np.ndarray], region: np.ndarray, unit: float) -> Outline | None:
+    """Fit the outline of a sector to the pixels that show an echo.
+
+    The shapes covered: a wedge with a sharp apex (phased array), a wedge whose top is an arc (convex probe) or flat,
+    and a trapezoid or rectangle (linear probe).
+
+    Args:
+        layers: bool (H, W) each, the pixels at or above one of several thresholds, lowest first. Every edge is taken
+            from the layer that shows it best: the lowest sees dark tissue, the others see past compression noise.
+        region: bool (H, W), where to look.
+        unit: see `pe_monai.transforms.sector_edges`.
+
+    Returns:
+        The outline, None if there is too little tissue for one.
+    """
+    profiles = [_profiles(layer, region) for layer in layers]
+    profiles = [profile for profile in profiles if min(len(points) for points in profile.values()) >= _MIN_POINTS]
+    if not profiles:
+        return None
+    sides = _fit_sides(profiles, unit)
+    tops, bottoms = ([_between(profile[name], sides, unit) for profile in profiles] for name in ("top", "bottom"))
+    down = np.array([np.pi / 2])
+    bottom = fit_line(bottoms, -down, unit)
+    first, last = float(np.percentile(tops[0][:, 0], 2)), -bottom.c
+    apex = _meeting_point(*sides)
+    if apex is None or last <= apex[0] or first - apex[0] > 4.0 * (last - first):
+        return Outline((*sides, bottom, fit_line(tops, down, unit)))
+    reach = last - apex[0]
+    arc = fit_arc(bottoms, apex, np.linspace(-0.25, 0.15, 25) * reach, -1.0, unit)
+    # A level line touches the lowest part of an arc, so it scores even where the arc is right.
+    if arc.score >= 0.8 * bottom.score or bottom.contact < 0.4:
+        bottom = arc
+    drop = bottom.b - apex[0] if bottom.kind == "arc" else 0.0
+    top = _fit_top(tops, sides, apex, drop, reach, unit)
+    return Outline((*sides, bottom) if top is None else (*sides, bottom, top))
+
+
+def _profiles(tissue: np.ndarray, region: np.ndarray) -> dict[str, np.ndarray]:
+    """Return for each side of bool ``tissue`` (H, W) the outermost pixels in ``region``, (N, 2) as (y, x).
+
+    Where the tissue runs on beyond the region, its end there is the region's, not its own: such pixels are left out.
+    """
+    height, width = tissue.shape
+    inner = tissue & region
+    rows, columns = np.flatnonzero(inner.any(axis=1)), np.flatnonzero(inner.any(axis=0))
+    by_row, by_column = inner[rows], inner[:, columns]
+    profiles = {
+        "left": (rows, by_row.argmax(axis=1), 0, -1),
+        "right": (rows, width - 1 - by_row[:, ::-1].argmax(axis=1), 0, 1),
+        "top": (by_column.argmax(axis=0), columns, -1, 0),
+        "bottom": (height - 1 - by_column[::-1].argmax(axis=0), columns, 1, 0),
+    }
+    result = {}
+    for name, (y, x, dy, dx) in profiles.items():
+        beyond = tissue[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
+        at_border = (y + dy < 0) | (y + dy >= height) | (x + dx < 0) | (x + dx >= width)
+        result[name] = np.stack([y, x], axis=1)[at_border | ~beyond]
+    return result
+
+
+def _fit_sides(profiles: list[dict[str, np.ndarray]], unit: float) -> tuple[Edge, Edge]:
+    """Return the left and the right side; the one with less evidence leans to the mirror image of the other."""
+    left_points, right_points = ([profile[name] for profile in profiles] for name in ("left", "right"))
+    # The inward normal of the left side points right and, for a wedge, down.
+    angles = np.deg2rad(np.arange(-6.0, 81.0, 1.5))
+    left = fit_line(left_points, angles, unit)
+    right = fit_line(right_points, np.pi - angles, unit)
+    if left.score < right.score:
+        left = fit_line(left_points, angles, unit, expected=float(np.pi - np.arctan2(right.b, right.a)))
+    else:
+        right = fit_line(right_points, np.pi - angles, unit, expected=float(np.pi - np.arctan2(left.b, left.a)))
+    return left, right
+
+
+def _meeting_point(left: Edge, right: Edge) -> tuple[float, float] | None:
+    """Return (y, x) where the sides meet above the sector, None if they are parallel or meet below."""
+    determinant = left.a * right.b - left.b * right.a
+    if determinant < 1e-3:
+        return None
+    x = (left.c * right.b - left.b * right.c) / determinant
+    y = (left.a * right.c - left.c * right.a) / determinant
+    return y, x
+
+
+def _between(points: np.ndarray, sides: tuple[Edge, Edge], unit: float) -> np.ndarray:
+    """Return the ``points`` that lie clear of both sides, or all if few do."""
+    y, x = points.T
+    clear = np.all([side.depth(y, x) > 3.0 * unit for side in sides], axis=0)
+    return points[clear] if clear.sum() >= _MIN_POINTS else points
+
+
+def _fit_top(
+    profiles: list[np.ndarray],
+    sides: tuple[Edge, Edge],
+    apex: tuple[float, float],
+    drop: float,
+    reach: float,
+    unit: float,
+) -> Edge | None:
+    """Return the edge that cuts the apex off, None for a sharp apex.
+
+    A cut needs evidence over most of its width: an apex that is merely dark, or a notch in the tissue, must not count,
+    since the sector is the same without it.
+    """
+    arc = fit_arc(profiles, apex, np.array([drop]), 1.0, unit)
+    line = fit_line(profiles, np.array([np.pi / 2]), unit)
+    top, cut = (arc, arc.c + drop) if arc.score >= line.score else (line, line.c - apex[0])
+    if not 0.1 * reach < cut < 0.7 * reach or top.contact < 0.6:
+        return None
+    left, right = ((side.c - side.b * (apex[0] + 0.9 * cut)) / side.a for side in sides)
+    return top if top.contact * len(profiles[0]) >= 0.5 * (right - left) else None

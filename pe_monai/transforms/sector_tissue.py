@@ -1,0 +1,148 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Finding the ultrasound sector in a frame: which pixels show tissue, and the outline around them.
+
+The background never enters. A pixel counts by its lowest channel, so that a green key, coloured text and an ECG trace
+are as black as the background of an ordinary machine frame, and a rim pixel blended with the key keeps its grey part.
+A green-keyed frame and its blackened twin therefore lead to the same sector by construction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+
+from pe_monai.transforms.sector_geometry import fit_outline
+
+# The frame size at which lengths in this module are stated, as (height, width).
+_REFERENCE = (224, 320)
+_MIN_SHARE = 0.03
+# Grey levels above the background's at which edges are looked for.
+_LAYERS = (1, 5, 10)
+_REMEDY = (
+    "give a B-mode frame whose sector fills a fair part of the picture (a title or report page has none); for a very "
+    "dark frame raise the gain first"
+)
+
+
+class SectorNotFoundError(ValueError):
+    """The frame holds no ultrasound sector."""
+
+
+def find_sector(image: np.ndarray) -> np.ndarray:
+    """Find the ultrasound sector of a frame, whatever its background.
+
+    Text, rulers, logos and traces outside the sector are left out, black pixels inside it are kept in.
+
+    Args:
+        image: uint8 of shape (H, W), (H, W, 1) or (H, W, 3), row first. Painted (green) or black background.
+
+    Returns:
+        bool (H, W), True in the sector.
+
+    Raises:
+        SectorNotFoundError: if no region of tissue is large enough.
+        ValueError: if the type or shape is another.
+    """
+    value = _lowest_channel(image)
+    unit = max(value.shape[0] / _REFERENCE[0], value.shape[1] / _REFERENCE[1])
+    region, floor = _main_tissue(value, unit)
+    layers = [_without_specks(value >= floor + step) for step in _LAYERS]
+    outline = fit_outline(layers, region, unit)
+    tissue = layers[-1] & region
+    sector = outline.mask(value.shape) if outline is not None else np.zeros(value.shape, bool)
+    return sector if _is_plausible(sector, tissue, region) else _hull(tissue)
+
+
+def _lowest_channel(image: np.ndarray) -> np.ndarray:
+    """Return the lowest channel of ``image`` as uint8 (H, W)."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[-1] not in (1, 3)):
+        raise ValueError(
+            f"image must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {image.dtype} {image.shape}: convert it, and put "
+            "channels last"
+        )
+    if image.ndim == 2:
+        return image
+    if image.shape[-1] == 1:
+        return image[..., 0]
+    return np.minimum(np.minimum(image[..., 0], image[..., 1]), image[..., 2])
+
+
+def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
+    """Return where the main tissue lies with a margin, bool (H, W), and the grey value of the background."""
+    if value.min() == value.max():
+        raise SectorNotFoundError(
+            f"no ultrasound sector: the frame of {value.shape[0]} x {value.shape[1]} pixels is constant "
+            f"(lowest channel {value.min()} everywhere); {_REMEDY}"
+        )
+    factor = max(1, round(2.0 * unit))
+    coarse = _block_mean(value, factor)
+    safe = float(np.clip(0.1 * np.percentile(coarse, 99), 3.0, 10.0))
+    solid = ndimage.binary_closing(np.pad(coarse >= safe, 2, mode="edge"), np.ones((3, 3)))[2:-2, 2:-2]
+    labels, count = ndimage.label(_opening(solid, 7))
+    sizes = np.bincount(labels.ravel(), minlength=2)
+    sizes[0] = 0
+    share = sizes.max() / coarse.size
+    if share < _MIN_SHARE:
+        raise SectorNotFoundError(
+            f"no ultrasound sector: the largest of {count} bright regions covers {share:.1%} of the frame of "
+            f"{value.shape[0]} x {value.shape[1]} pixels, at least {_MIN_SHARE:.0%} are needed; {_REMEDY}"
+        )
+    # A shadow or a blood pool can split the tissue: its larger parts belong together.
+    core = np.isin(labels, np.flatnonzero(sizes >= 0.15 * sizes.max()))
+    # The background is the darkest part of a frame, and it fills at least a quarter of most.
+    floor = int(min(np.ceil(np.percentile(coarse, 15)), np.ceil(safe) - 1))
+    dim = ndimage.uniform_filter((_block_mean(value > floor, factor) > 0.5).astype(np.float32), 3) > 0.6
+    labels, _ = ndimage.label(_opening(dim, 3) | core)
+    hull = ndimage.maximum_filter(_hull(np.isin(labels, np.unique(labels[core]))), 7)
+    full = np.repeat(np.repeat(hull, factor, axis=0), factor, axis=1)
+    missing = [(0, max(0, size - have)) for size, have in zip(value.shape, full.shape, strict=True)]
+    return np.pad(full, missing, mode="edge")[: value.shape[0], : value.shape[1]], floor
+
+
+def _block_mean(value: np.ndarray, factor: int) -> np.ndarray:
+    """Return the means of ``factor`` x ``factor`` blocks of ``value``; an incomplete last row or column is dropped."""
+    height, width = (size // factor * factor for size in value.shape)
+    rows = np.add.reduceat(value[:height, :width], np.arange(0, height, factor), axis=0, dtype=np.uint32)
+    return np.add.reduceat(rows, np.arange(0, width, factor), axis=1) / float(factor * factor)
+
+
+def _opening(mask: np.ndarray, size: int) -> np.ndarray:
+    """Open ``mask`` by a ``size`` square, reading what lies beyond the frame as more of the same."""
+    padded = np.pad(mask, size, mode="edge")
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(padded, size), size)
+    return opened[size:-size, size:-size]
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    """Drop the pixels of ``mask`` that have fewer than three of their eight neighbours in it."""
+    padded = np.pad(mask, 1).view(np.uint8)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return mask & (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] > 3)
+
+
+def _hull(mask: np.ndarray) -> np.ndarray:
+    """Return the convex hull of bool ``mask`` (H, W)."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    left = mask[rows].argmax(axis=1)
+    right = mask.shape[1] - 1 - mask[rows][:, ::-1].argmax(axis=1)
+    points = np.concatenate([np.stack([rows, left], axis=1), np.stack([rows, right], axis=1)])
+    try:
+        sides = ConvexHull(points).equations
+    except QhullError:
+        return mask
+    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    hull = np.ones(mask.shape, bool)
+    for b, a, c in sides:
+        hull &= a * x + b * y + c <= 1e-6
+    return hull
+
+
+def _is_plausible(sector: np.ndarray, tissue: np.ndarray, region: np.ndarray) -> bool:
+    """Say whether the fitted ``sector`` holds the ``tissue`` and little else than its surroundings ``region``."""
+    area = int(sector.sum())
+    if area == 0:
+        return False
+    return bool((tissue & sector).sum() >= 0.9 * tissue.sum() and (sector & region).sum() >= 0.6 * area)
