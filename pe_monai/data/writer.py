@@ -1,0 +1,104 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Masks and maps as files of the kind and geometry of the frame they belong to, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.data import ITKWriter, NibabelWriter
+from PIL import Image
+
+from pe_monai.data.files import FrameFile, collect_frames
+
+
+def result_suffix(source: str | Path) -> str:
+    """Suffix of a mask or map for a frame: NIfTI, NRRD and MetaImage keep theirs, all else (also DICOM) gets .png."""
+    name = Path(source).name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        return ".nii" if name.endswith(".nii") else ".nii.gz"
+    if name.endswith((".nrrd", ".mha")):
+        return name[name.rindex(".") :]
+    return ".mha" if name.endswith(".mhd") else ".png"
+
+
+def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a file beside ``path`` and put it in place once it is complete.
+
+    Args:
+        path: the file to be; missing folders are made.
+        write: called with the path to write to, which has the same suffix.
+
+    Raises:
+        OSError: what the operating system says (no room, read only); nothing is left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def write_picture(picture: np.ndarray, path: str | Path) -> Path:
+    """Write uint8 (H, W) or (H, W, 3) as PNG."""
+    return write_whole(path, lambda partial: Image.fromarray(picture).save(partial, format="PNG"))
+
+
+def write_map(values: np.ndarray, stem: str | Path, source: str | Path, meta: Mapping) -> Path:
+    """Write a mask or a map in the kind and geometry of the frame it belongs to.
+
+    Args:
+        values: (H, W) as displayed, uint8.
+        stem: path of the file without its suffix; see :func:`result_suffix`.
+        source: the frame's file; only its name is looked at.
+        meta: metadata of the frame as ``FrameReader`` gives them; the affine is carried over.
+    """
+    suffix = result_suffix(source)
+    path = Path(f"{stem}{suffix}")
+    if suffix == ".png":
+        return write_picture(values, path)
+    writer = (NibabelWriter if suffix.startswith(".nii") else ITKWriter)(output_dtype=np.uint8)
+    # x first, and one channel that the writers drop again
+    writer.set_data_array(np.ascontiguousarray(values.T)[None], channel_dim=0, squeeze_end_dims=True)
+    writer.set_metadata({"affine": meta.get("affine"), "original_affine": meta.get("affine")}, resample=False)
+    return write_whole(path, lambda partial: writer.write(partial))
+
+
+class MaskSaver:
+    """Ignite handler of an evaluator: writes each predicted mask, 0 or 255, in the kind and geometry of its frame.
+
+    Reads ``pred``, (W, H) and x first as the frame's file has it, from the engine's decollated output.
+
+    Args:
+        output_dir: folder of the masks; they keep their path below ``root``.
+        root: folder that the frames lie in.
+    """
+
+    def __init__(self, output_dir: str | Path, root: str | Path) -> None:
+        self.output_dir = Path(output_dir)
+        self.root = root
+        self.frames: dict[str, FrameFile] = {}
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def start(self, engine: Engine) -> None:
+        self.frames = {str(frame.path): frame for frame in collect_frames([self.root])[0]}
+
+    def __call__(self, engine: Engine) -> None:
+        for item in engine.state.output:
+            mask, source = item["pred"], item["pred"].meta["filename_or_obj"]
+            values = (mask.cpu().numpy() > 0).astype(np.uint8).T * 255
+            write_map(values, self.output_dir / self.frames[source].stem, source, mask.meta)
+
+
+__all__ = ["MaskSaver", "result_suffix", "write_map", "write_picture", "write_whole"]
