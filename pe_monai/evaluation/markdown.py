@@ -1,0 +1,102 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation's summary as a page to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pe_monai.measure.score import SHARE
+
+SCORE_NAMES = {
+    "dice": "Dice (F1)",
+    "iou": "IoU",
+    "precision": "precision",
+    "recall": "recall",
+    "accuracy": "accuracy inside the sector",
+    "hd95": "HD95, px",
+    "surface_dice": "surface Dice at 2 px",
+}
+
+
+def render_markdown(summary: Mapping[str, Any]) -> str:
+    """Render what :func:`pe_monai.evaluation.summarise` returns as Markdown, readable as plain text too."""
+    positives, negatives, interval = summary["positives"], summary["negatives"], summary["interval"]
+    least = summary["min_pixels"]
+    lines = [
+        "# Evaluation",
+        "",
+        f"Protocol: {summary['protocol'] or 'not named'}. {_frames(summary)}. In brackets: "
+        f"{interval['level']:.0%} intervals, {interval['method']}, {interval['samples']:,} samples of "
+        f"{interval['resampled']}, seed {interval['seed']}.",
+        "",
+        "For research use only: not a medical device, not for diagnosis or treatment.",
+        "",
+        f"## Frames with effusion: truth of at least {least:,} px",
+        "",
+        f"{_frames(positives)}. The mean over images averages the frames' own scores; the pooled score takes all their "
+        "pixels together, so that large effusions count more.",
+        "",
+        "| score | mean over images | pooled |",
+        "|---|---|---|",
+    ]
+    for name, title in SCORE_NAMES.items():
+        digits = 1 if name == "hd95" else 3
+        pooled = _estimate(positives["pooled"][name], digits) if name in positives["pooled"] else ""
+        lines.append(f"| {title} | {_estimate(positives['mean'][name], digits)} | {pooled} |")
+    lines += [
+        "",
+        f"Median Dice: {_estimate(positives['median']['dice'])}. Missed altogether (nothing predicted): "
+        f"{_estimate(positives['missed'])} of the frames; they are 0 in Dice, IoU, precision, recall and surface Dice, "
+        "and left out of HD95.",
+        "",
+        "## By size of the truth",
+        "",
+        "| px | frames | mean Dice |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {_range(size)} | {size['frames']:,} | {_estimate(size['dice'])} |" for size in summary["sizes"]]
+    annotated = summary["annotated"]
+    lines += [
+        f"| any, above 0 | {annotated['frames']:,} | {_estimate(annotated['dice'])} |",
+        "",
+        "## Frames without effusion: empty truth",
+        "",
+        f"{_frames(negatives)}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| share with any false effusion | {_estimate(negatives['false_share'])} |",
+        f"| mean false area, px | {_estimate(negatives['false_px'], 1)} |",
+        f"| mean false area, share of the sector | {_estimate(negatives['false_sector_share'], 4)} |",
+        "",
+        "## Finding the frames with effusion",
+        "",
+        f"Frame AUC, truth of at least {least:,} px against empty truth: {_estimate(summary['frame_auc'])}. A frame's "
+        f"score is the mean of the highest {SHARE:.0%} of the probabilities inside its sector.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _estimate(estimate: Mapping[str, float | None], digits: int = 3) -> str:
+    if estimate["value"] is None:
+        return "none"
+    text = f"{estimate['value']:.{digits}f}"
+    if estimate["low"] is None:
+        return text
+    return f"{text} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
+
+
+def _range(size: Mapping[str, Any]) -> str:
+    if size["to_px"] is None:
+        return f"above {size['from_px'] - 1:,}"
+    return f"{size['from_px']:,} to {size['to_px']:,}"
+
+
+def _frames(group: Mapping[str, Any]) -> str:
+    """The size of a group in words; clips and exams that nobody named are not counted as none."""
+    counts = [
+        f"{group[key]:,} {noun}" for key, noun in (("clips", "clips"), ("exams", "exam groups")) if group.get(key)
+    ]
+    return f"{group['frames']:,} frames" + (" of " + " and ".join(counts) if counts else "")
