@@ -1,0 +1,42 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The inferer of the bundle: a plain forward pass in the precision the processor is fastest at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import SimpleInferer
+
+
+def has_fast_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower than float32."""
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check() for check in checks if check is not None)
+
+
+class FrameInferer(SimpleInferer):
+    """Run a network on a batch of frames, in channels-last layout and, on a CPU that has it, bfloat16.
+
+    MONAI's engines know automatic mixed precision on CUDA alone, so the CPU's has to come in here. On CUDA the engine's
+    ``amp`` decides and this is a plain forward pass. The logits come back as float32 in either case.
+
+    Args:
+        amp: whether to compute in bfloat16 where the CPU is fast at it.
+    """
+
+    def __init__(self, amp: bool = True) -> None:
+        super().__init__()
+        self.cpu_amp = amp and has_fast_bf16()
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """(B, C, H, W) to logits (B, K, H, W), float32."""
+        if inputs.device.type != "cpu":
+            return network(inputs, *args, **kwargs).float()
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.cpu_amp):
+            return network(inputs, *args, **kwargs).float()

@@ -1,0 +1,191 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints that survive a kill, and a training that goes on from them to the same end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.transforms import Compose
+from torch import nn
+
+from pe_monai.weights import load_weights, plain_network, save_weights, save_whole
+
+logger = logging.getLogger(__name__)
+
+
+class BestWeights:
+    """Handler of a validator: keeps the weights with the highest value of a metric, as ``path``.
+
+    Args:
+        network: network whose state_dict is saved.
+        path: file of the best weights.
+        metric: name of the metric in ``engine.state.metrics``; higher is better.
+        is_writer: whether this process writes; of several processes only one should.
+
+    Attributes:
+        best: highest value so far.
+        stale: validations since then.
+    """
+
+    def __init__(self, network: nn.Module, path: str | Path, metric: str, is_writer: bool = True) -> None:
+        self.network = network
+        self.is_writer = is_writer
+        self.path = Path(path)
+        self.metric = metric
+        self.best = float("-inf")
+        self.stale = 0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        value = float(engine.state.metrics[self.metric])
+        self.stale += 1
+        if value > self.best:
+            self.best = value
+            self.stale = 0
+            if self.is_writer:
+                save_weights(self.network, self.path)
+            logger.info("best %s so far: %.4f, weights in %s", self.metric, value, self.path)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best, "stale": self.stale}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        self.best = state["best"]
+        self.stale = int(state["stale"])
+
+
+class EarlyStop:
+    """Handler of a trainer, behind its validation: ends the training when the best weights grow old.
+
+    Args:
+        best: handler of the validator that keeps the best weights.
+        patience: validations without improvement after which the training ends.
+    """
+
+    def __init__(self, best: BestWeights, patience: int) -> None:
+        self.best = best
+        self.patience = patience
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if self.best.stale >= self.patience:
+            logger.info("no better validation in %d, training ends after epoch %d", self.patience, engine.state.epoch)
+            engine.terminate()
+
+
+class TrainingState:
+    """Handler of a trainer: saves all of the training's state after each epoch and restores it.
+
+    Every epoch draws its random numbers from (seed, epoch) alone, so a training that was killed and resumed sees the
+    same batches and augmentations as one that was not, and ends with the same weights. Attach it behind the validation,
+    so that what the validation decides is saved with the epoch it belongs to.
+
+    Args:
+        path: file of the checkpoint; one file, replaced whole after each epoch.
+        objects: what to save beside the trainer: anything with state_dict and load_state_dict, by name.
+        seed: seed of the training.
+        transform: random transforms of the training data; reseeded with each epoch.
+        is_writer: whether this process writes; of several processes only one should.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        objects: Mapping[str, Any],
+        seed: int,
+        transform: Compose | None = None,
+        is_writer: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self.objects = {
+            name: plain_network(thing) if isinstance(thing, nn.Module) else thing for name, thing in objects.items()
+        }
+        self.seed = seed
+        self.transform = transform
+        self.is_writer = is_writer
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def start_epoch(self, engine: Engine) -> None:
+        seed = self.seed * 100_003 + engine.state.epoch
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        if self.transform is not None:
+            self.transform.set_random_state(seed % 2**32)
+
+    def save(self, engine: Engine) -> None:
+        if not self.is_writer:
+            return
+        content = {name: thing.state_dict() for name, thing in self.objects.items()}
+        scaler = getattr(engine, "scaler", None)
+        if scaler is not None:
+            content["scaler"] = scaler.state_dict()
+        content["epoch"] = engine.state.epoch
+        content["iteration"] = engine.state.iteration
+        save_whole(content, self.path)
+
+    def resume(self, engine: Engine) -> None:
+        """Restore the state from ``path``; where there is no such file yet, the training starts from its beginning."""
+        if not self.path.is_file():
+            logger.warning("%s is absent: nothing to resume, training starts from the beginning", self.path)
+            return
+        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        missing = sorted(set(self.objects) - set(content))
+        if missing:
+            raise ValueError(
+                f"{self.path}: no {', '.join(missing)} in it; it belongs to another configuration; resume with that."
+            )
+        for name, thing in self.objects.items():
+            thing.load_state_dict(content[name])
+        if getattr(engine, "scaler", None) is not None and "scaler" in content:
+            engine.scaler.load_state_dict(content["scaler"])
+        engine.state.epoch = content["epoch"]
+        engine.state.iteration = content["iteration"]
+        logger.info("resumed after epoch %d from %s", content["epoch"], self.path)
+
+
+class StopOnNan:
+    """Handler of a trainer: ends the training with an error as soon as the loss is no number.
+
+    The checkpoint of the last whole epoch and the best weights stay as they are.
+
+    Raises:
+        FloatingPointError: the loss is NaN or infinite.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if not math.isfinite(float(engine.state.output["loss"])):
+            raise FloatingPointError(
+                f"the loss is {float(engine.state.output['loss'])} in iteration {engine.state.iteration}: lower "
+                "learning_rate, or set amp to false; the last whole epoch is kept and can be resumed."
+            )
+
+
+def warm_start(network: nn.Module, weights: str | Path | None) -> None:
+    """Load weights into a network before a training starts; None leaves it as it is.
+
+    Raises:
+        WeightsError: see :func:`pe_monai.weights.load_weights`.
+    """
+    if weights is not None:
+        load_weights(network, weights)
+        logger.info("starting from the weights in %s", weights)
