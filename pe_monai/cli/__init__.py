@@ -1,0 +1,69 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``pe_monai COMMAND``. Commands import what they need when they run, so that help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+
+from pe_monai import __version__
+from pe_monai.errors import BundleError, DatasetError, FrameError, WeightsError
+
+COMMANDS = {
+    "segment": "outline effusion in frames",
+    "demo": "see it work on synthetic frames",
+    "phantom": "write a synthetic data set",
+    "prepare": "index a data set and write its splits",
+    "train": "train the bundle",
+    "evaluate": "score a bundle on a data set",
+    "doctor": "say what works on this machine",
+}
+RESEARCH_USE = "For research use only; not a medical device."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="pe_monai",
+        description=f"Pericardial effusion in echocardiography: found and outlined with MONAI. {RESEARCH_USE}",
+        epilog="Exit codes: 0 all done; 1 some inputs could not be used, the rest is done; 2 nothing could be done.",
+    )
+    parser.add_argument("--version", action="version", version=f"pe_monai {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        module = importlib.import_module(f"pe_monai.cli.{name}")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{module.__doc__} {RESEARCH_USE}",
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # MONAI announces that an optional GPU decoder is absent; nothing here uses it
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
+    try:
+        return options.run(options)
+    except (BundleError, DatasetError, FrameError, WeightsError, OSError) as e:
+        print(f"pe_monai {options.command}: error: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"pe_monai {options.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+__all__ = ["COMMANDS", "build_parser", "main"]

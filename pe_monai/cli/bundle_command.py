@@ -1,0 +1,74 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands that run a bundle's configs share: options and the call of MONAI's own bundle runner."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import logging.config
+from pathlib import Path
+from typing import Any
+
+
+def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", metavar="DIR", help="data set's folder (default: the environment's PE_MONAI_DATA)")
+    parser.add_argument("--bundle", metavar="DIR", help="bundle whose configs to run (default: the one that ships)")
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="overlays, stacked in this order on the bundle's configs",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="ID=VALUE",
+        help="values for ids of the config, such as max_epochs=10 network_def#dropout=0.1",
+    )
+
+
+def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **overrides: Any) -> None:
+    """Run ``run_id`` of a bundle's stacked configs with MONAI, as ``python -m monai.bundle run`` does."""
+    from monai.bundle import run
+
+    from pe_monai.errors import BundleError, DatasetError
+    from pe_monai.paths import bundle_dir, configs_dir
+
+    bundle = Path(options.bundle) if options.bundle else bundle_dir()
+    files = [bundle / "configs" / name for name in configs]
+    for given in options.config:
+        named = Path(given)
+        files.append(named if named.is_file() else configs_dir() / named.with_suffix(".json").name)
+    for file in files:
+        if not file.is_file():
+            raise BundleError(f"{file}: no such config; name a JSON file or one of the overlays that ship.")
+    if options.data:
+        if not Path(options.data).is_dir():
+            raise DatasetError(f"{options.data}: no such folder; name the data set's folder with --data.")
+        overrides["dataset_dir"] = str(Path(options.data).resolve())
+    overrides.update(parse_settings(options.set))
+    logging.config.fileConfig(bundle / "configs" / "logging.conf", disable_existing_loggers=False)
+    run(run_id=run_id, config_file=[str(file) for file in files], bundle_root=str(bundle), **overrides)
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """ID=VALUE pairs, with the value read as a Python literal where it is one.
+
+    Raises:
+        BundleError: one of them has no equals sign.
+    """
+    from pe_monai.errors import BundleError
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise BundleError(f"--set {setting}: write it as ID=VALUE.")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[name] = text
+    return values

@@ -1,0 +1,61 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Say what works on this machine: versions, CUDA, bfloat16, the weights' hash, optional parts."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+
+EXAMPLES = """examples:
+  pe_monai doctor
+  pe_monai doctor --bundle my_bundle"""
+
+OPTIONAL = {
+    "mlflow": "tracking of trainings: pip install 'pe_monai[mlflow]'",
+    "onnx": "export to ONNX: pip install 'pe_monai[test]'",
+    "onnxruntime": "running exported networks: pip install 'pe_monai[test]'",
+    "pydicom": "checks of DICOM files: pip install pydicom",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", metavar="DIR", help="bundle to look at (default: the one that ships)")
+
+
+def run(options: argparse.Namespace) -> int:
+    import numpy as np
+    import torch
+
+    from pe_monai import __version__
+    from pe_monai.data import phantom_frame
+    from pe_monai.errors import BundleError, WeightsError
+    from pe_monai.inferers import has_fast_bf16
+    from pe_monai.predictor import Predictor
+
+    print(f"pe_monai      {__version__} on Python {platform.python_version()}, {platform.machine()}")
+    for name in ("torch", "monai", "pytorch-ignite", "numpy", "itk", "nibabel", "scikit-image"):
+        print(f"{name:<13} {importlib.metadata.version(name)}")
+    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none, the CPU is used"
+    print(f"CUDA          {cuda}")
+    print(
+        f"CPU           {torch.get_num_threads()} threads, bfloat16 {'in hardware' if has_fast_bf16() else 'not used'}"
+    )
+    for name, purpose in OPTIONAL.items():
+        found = importlib.util.find_spec(name) is not None
+        print(f"{name:<13} {importlib.metadata.version(name) if found else f'absent; {purpose}'}")
+    try:
+        predictor = Predictor(options.bundle)
+    except (BundleError, WeightsError) as e:
+        print(f"bundle        PROBLEM: {e}")
+        return 1
+    print(f"bundle        {predictor.bundle}")
+    print(f"weights       sha256 {predictor.weights_sha256}")
+    phantom = phantom_frame(seed=1, thickness_mm=15)
+    mask = predictor.predict([phantom.image])[0].mask
+    dice = 2 * np.sum(mask & phantom.mask) / max(mask.sum() + phantom.mask.sum(), 1)
+    print(f"phantom       one frame segmented, Dice {dice:.2f} with its truth")
+    return 0

@@ -1,0 +1,38 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Train the bundle's network: a thin front to 'python -m monai.bundle run training'."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pe_monai.cli.bundle_command import add_bundle_arguments, run_bundle
+
+EXAMPLES = """examples:
+  pe_monai train --data Pericardial-Effusion-experimental-data -o my_training
+  pe_monai train --data phantom_data -o quick --config phantom
+  pe_monai train --data DATA -o my_training --resume
+  pe_monai train --data DATA -o wide --set max_epochs=60 network_def#channels=[24,48,96,192,384]"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_bundle_arguments(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of weights, checkpoint and logs")
+    parser.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
+    parser.add_argument("--split", default="clip", help="clip, exam, paper or a datalist file (default: clip)")
+
+
+def run(options: argparse.Namespace) -> int:
+    output = Path(options.output).resolve()
+    run_bundle(
+        options,
+        ["train.json"],
+        "training",
+        output_dir=str(output),
+        ckpt_path=str(output / "model.pt"),
+        datalist=options.split,
+        resume=options.resume,
+    )
+    print(f"weights in {output / 'model.pt'}")
+    return 0
