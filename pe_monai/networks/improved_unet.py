@@ -65,12 +65,12 @@ class ImprovedUNet(nn.Module):
         multi_scale: bool = True,
     ) -> None:
         super().__init__()
-        channels = tuple(channels)
         if spatial_dims != 2:
             raise ValueError(f"spatial_dims must be 2 (ultrasound frames are flat), got {spatial_dims}.")
         for name, count in (("in_channels", in_channels), ("out_channels", out_channels)):
             if not _is_count(count):
                 raise ValueError(f"{name} must be a positive integer, got {count!r}.")
+        channels = tuple(channels) if isinstance(channels, Sequence) else (channels,)
         if len(channels) < 2 or not all(_is_count(c) for c in channels):
             raise ValueError(f"channels must be two or more positive integers, one a level, got {channels!r}.")
         if multi_scale and channels[-1] % 4:
@@ -115,9 +115,10 @@ class ImprovedUNet(nn.Module):
 
     def _fill(self, size: int) -> int:
         # how much is missing to a multiple of `factor` that leaves the bottleneck two positions or more, since one
-        # position cannot be reflected; plain integer arithmetic, so that TorchScript and ONNX keep it dynamic
+        # position cannot be reflected; plain integer arithmetic, so that TorchScript and ONNX keep it dynamic; not
+        # 1 // steps, since ONNX Runtime takes (1 / a) * b for b / a, of integers too
         steps = (size + self.factor - 1) // self.factor
-        return (steps + 1 // steps) * self.factor - size
+        return (steps + 2 // (steps + 1)) * self.factor - size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits for a batch of frames.
