@@ -22,7 +22,12 @@ def frame_score(probability: np.ndarray, sector: np.ndarray, share: float = SHAR
 
     Returns:
         The score in [0, 1]; 0 for an empty sector.
+
+    Raises:
+        ValueError: the share is out of its range.
     """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}.")
     inside = np.asarray(probability)[np.asarray(sector) > 0]
     if inside.size == 0:
         return 0.0

@@ -54,7 +54,7 @@ class RandGain(RandomizableTransform):
         RandomizableTransform.__init__(self, prob)
         self.gain = as_range("gain", gain, above=0)
         self.gamma = as_range("gamma", gamma, above=0)
-        self.offset = as_range("offset", offset, above=-1.0001)
+        self.offset = as_range("offset", offset, above=-1.0001, most=1)
 
     def randomize(self, data: None = None) -> None:
         super().randomize(None)

@@ -56,8 +56,9 @@ class FrameSector(InvertibleTransform):
     def __init__(self, spatial_size: Sequence[int], mode: str = "bilinear", margin: int = 2) -> None:
         if len(spatial_size) != 2 or min(spatial_size) < 16:
             raise ValueError(f"spatial_size must be (height, width), each at least 16, got {tuple(spatial_size)}.")
-        if mode not in ("bilinear", "nearest-exact"):
-            raise ValueError(f"mode must be bilinear or nearest-exact, got {mode!r}.")
+        if margin < 0:
+            raise ValueError(f"margin must be 0 or more pixels, got {margin}.")
+        _check_mode(mode)
         self.spatial_size = tuple(int(size) for size in spatial_size)
         self.mode = mode
         self.margin = margin
@@ -109,6 +110,8 @@ class FrameSectord(MapTransform, InvertibleTransform):
         self.sector_key = sector_key
         self.frame = FrameSector(spatial_size, margin=margin)
         self.mode = ensure_tuple_rep(mode, len(self.keys))
+        for one in self.mode:
+            _check_mode(one)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         d = dict(data)
@@ -126,6 +129,11 @@ class FrameSectord(MapTransform, InvertibleTransform):
         for key in self.key_iterator(d):
             d[key] = self.frame.inverse(d[key])
         return d
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in ("bilinear", "nearest-exact"):
+        raise ValueError(f"mode must be bilinear or nearest-exact, got {mode!r}.")
 
 
 def _size(img: torch.Tensor) -> str:
