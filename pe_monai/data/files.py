@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os.path import abspath
 from pathlib import Path, PurePosixPath
 
 from pe_monai.data.reader import NIFTI_SUFFIXES, SUFFIXES, FrameReader
@@ -50,7 +51,7 @@ def collect_frames(inputs: Iterable[str | Path]) -> tuple[list[FrameFile], list[
     Returns:
         The frames in the order given, each file once, and an error for each input that is missing or holds none.
     """
-    found: dict[Path, PurePosixPath] = {}
+    found: dict[str, tuple[Path, PurePosixPath]] = {}
     errors = []
     for given in map(Path, inputs):
         if given.is_dir():
@@ -60,14 +61,14 @@ def collect_frames(inputs: Iterable[str | Path]) -> tuple[list[FrameFile], list[
                 errors.append(e)
                 continue
             for path in paths:
-                found.setdefault(path, PurePosixPath(path.relative_to(given).as_posix()))
+                found.setdefault(abspath(path), (path, PurePosixPath(path.relative_to(given).as_posix())))
         elif given.exists():
-            found.setdefault(given, PurePosixPath(given.name))
+            found.setdefault(abspath(given), (given, PurePosixPath(given.name)))
         else:
             errors.append(FrameError(f"{given}: no such file or folder; check the path."))
     taken: set[str] = set()
     frames = []
-    for path, name in found.items():
+    for path, name in found.values():
         stem = _without_suffix(name)
         unique, number = stem, 2
         while unique.casefold() in taken:

@@ -20,6 +20,7 @@ from monai.data import load_decathlon_datalist
 
 from pe_monai.data.counts import effusion_pixels
 from pe_monai.data.index import Item, index_dataset
+from pe_monai.data.writer import write_whole
 from pe_monai.errors import DatasetError
 
 PROTOCOLS = ("clip", "exam", "paper")
@@ -114,11 +115,8 @@ def write_datalist(split: Split, path: str | Path, root: str | Path, protocol: s
         "frames": {section: len(split[section]) for section in SECTIONS},
         **{section: [item.as_dict() for item in split[section]] for section in SECTIONS},
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    partial.replace(path)
+    text = json.dumps(document, indent=1)
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
     return digest.hexdigest()
 
 
@@ -135,6 +133,8 @@ def load_datalist(datalist: str | Path, section: str, dataset_dir: str | Path) -
         DatasetError: there is no such file, it has no such section, or the section is empty.
     """
     if str(datalist) in PROTOCOLS:
+        if section not in SECTIONS:
+            raise DatasetError(f"{datalist}: no section {section!r} in it; name one of {', '.join(SECTIONS)}.")
         split = split_items(dataset_dir, str(datalist))
         items = [
             {

@@ -65,10 +65,13 @@ def write_map(values: np.ndarray, stem: str | Path, source: str | Path, meta: Ma
     path = Path(f"{stem}{suffix}")
     if suffix == ".png":
         return write_picture(values, path)
-    writer = (NibabelWriter if suffix.startswith(".nii") else ITKWriter)(output_dtype=np.uint8)
-    # x first, and one channel that the writers drop again
-    writer.set_data_array(np.ascontiguousarray(values.T)[None], channel_dim=0, squeeze_end_dims=True)
-    writer.set_metadata({"affine": meta.get("affine"), "original_affine": meta.get("affine")}, resample=False)
+    affine = np.asarray(meta.get("affine", np.eye(4)), dtype=np.float64)
+    is_nifti = suffix.startswith(".nii")
+    writer = (NibabelWriter if is_nifti else ITKWriter)(output_dtype=np.uint8)
+    # x first; ITK has no 2D image in a plane other than x-y, so such a frame is written as one slice of a volume
+    is_flat = is_nifti or np.allclose(affine[2, :2], 0)
+    writer.set_data_array(np.ascontiguousarray(values.T), channel_dim=None, squeeze_end_dims=is_flat)
+    writer.affine = affine  # set_metadata would resample, and cannot do so out of the x-y plane
     return write_whole(path, lambda partial: writer.write(partial))
 
 
