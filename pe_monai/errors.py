@@ -21,6 +21,25 @@ class WeightsError(ValueError):
     """A file of weights is missing, damaged, or belongs to another network."""
 
 
+class DeviceError(ValueError):
+    """A device is unknown, or absent on this machine."""
+
+
+def find_user_error(error: BaseException | None) -> BaseException | None:
+    """The error that a user can act on behind another one: MONAI wraps what a config's parts raise in its own errors.
+
+    Args:
+        error: what was caught.
+
+    Returns:
+        The first error of this module, ``FloatingPointError`` or ``OSError`` among it and its causes, or None.
+    """
+    kinds = (FrameError, DatasetError, BundleError, WeightsError, DeviceError, FloatingPointError, OSError)
+    while error is not None and not isinstance(error, kinds):
+        error = error.__cause__
+    return error
+
+
 def find_frame_error(error: BaseException | None) -> FrameError | None:
     """The frame error that caused another one: ``Compose`` wraps what its transforms raise in a ``RuntimeError``.
 
@@ -30,6 +49,10 @@ def find_frame_error(error: BaseException | None) -> FrameError | None:
     Returns:
         The first ``FrameError`` among it and its causes, or None.
     """
+    seen = set()
     while error is not None and not isinstance(error, FrameError):
+        if id(error) in seen:  # causes and contexts can form a circle
+            return None
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return error

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +99,9 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
         logger.warning("%s: no recorded hash beside it, the weights are used unchecked", path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as e:
-        raise WeightsError(f"{path}: this is no file of weights ({str(e).splitlines()[0][:120]}).") from e
+    except Exception as e:  # torch raises whatever it likes on bad bytes, some of it without a message
+        reason = " ".join(str(e).split())[:120] or type(e).__name__
+        raise WeightsError(f"{path}: this is no file of weights ({reason}).") from e
     try:
         plain_network(network).load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as e:

@@ -3,6 +3,15 @@
 """Ignite handlers that MONAI lacks: training that survives a kill, and the best weights kept."""
 
 from pe_monai.training.checkpoint import BestWeights, EarlyStop, StopOnNan, TrainingState, warm_start
-from pe_monai.training.reporting import CsvMetrics, progress_bar
+from pe_monai.training.reporting import CsvMetrics, loss_of, progress_bar
 
-__all__ = ["BestWeights", "CsvMetrics", "EarlyStop", "StopOnNan", "TrainingState", "progress_bar", "warm_start"]
+__all__ = [
+    "BestWeights",
+    "CsvMetrics",
+    "EarlyStop",
+    "StopOnNan",
+    "TrainingState",
+    "loss_of",
+    "progress_bar",
+    "warm_start",
+]

@@ -17,6 +17,7 @@ from ignite.engine import Engine, Events
 from monai.transforms import Compose
 from torch import nn
 
+from pe_monai.training.reporting import loss_of
 from pe_monai.weights import load_weights, plain_network, save_weights, save_whole
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class EarlyStop:
         self.patience = patience
 
     def attach(self, engine: Engine) -> None:
+        # at the start, too: a training that had ended here and is resumed must not go on
+        engine.add_event_handler(Events.STARTED, self)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -141,7 +144,10 @@ class TrainingState:
         save_whole(content, self.path)
 
     def resume(self, engine: Engine) -> None:
-        """Restore the state from ``path``; where there is no such file yet, the training starts from its beginning."""
+        """Restore the state from ``path``; where there is no such file yet, the training starts from its beginning.
+
+        A training that had reached its last epoch ends at once.
+        """
         if not self.path.is_file():
             logger.warning("%s is absent: nothing to resume, training starts from the beginning", self.path)
             return
@@ -155,6 +161,11 @@ class TrainingState:
             thing.load_state_dict(content[name])
         if getattr(engine, "scaler", None) is not None and "scaler" in content:
             engine.scaler.load_state_dict(content["scaler"])
+        if engine.state.max_epochs is not None and content["epoch"] >= engine.state.max_epochs:
+            # Ignite takes an engine that is done for a new one and would train all over again
+            logger.info("%s: all %d epochs are done, nothing to resume", self.path, engine.state.max_epochs)
+            engine.add_event_handler(Events.STARTED, lambda started: started.terminate())
+            return
         engine.state.epoch = content["epoch"]
         engine.state.iteration = content["iteration"]
         logger.info("resumed after epoch %d from %s", content["epoch"], self.path)
@@ -173,9 +184,10 @@ class StopOnNan:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if not math.isfinite(float(engine.state.output["loss"])):
+        loss = loss_of(engine.state.output)
+        if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {float(engine.state.output['loss'])} in iteration {engine.state.iteration}: lower "
+                f"the loss is {loss} in iteration {engine.state.iteration}: lower "
                 "learning_rate, or set amp to false; the last whole epoch is kept and can be resumed."
             )
 

@@ -6,12 +6,21 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 from pe_monai.data import write_whole
+
+
+def loss_of(output: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> float:
+    """The loss of a batch in a trainer's output, decollated (as MONAI's trainers give it) or not."""
+    item = output if isinstance(output, Mapping) else output[0]
+    return float(torch.as_tensor(item["loss"]).detach())
 
 
 def progress_bar(desc: str = "epoch") -> ProgressBar:
