@@ -88,6 +88,25 @@ def fit_line(profiles: list[np.ndarray], angles: np.ndarray, unit: float, expect
     return Edge("line", a, b, offset, 1.0, fit.contact, fit.score)
 
 
+def fit_line_near(points: np.ndarray, angles: np.ndarray, pivots: np.ndarray, unit: float) -> Edge:
+    """Return the best of the lines that pass one of the ``pivots`` at one of the ``angles``.
+
+    Args:
+        points: one profile, see `fit_line`.
+        angles: directions in radians of the inward normal.
+        pivots: (N, 2) as (y, x).
+        unit: see the module.
+    """
+    y, x = points[:: max(1, round(len(points) / _POINTS))].T
+    a, b = np.cos(angles)[:, None], np.sin(angles)[:, None]
+    offset = a * pivots[:, 1] + b * pivots[:, 0]
+    depth = ((a * x + b * y)[:, None] - offset[..., None]) / unit
+    total = _total(depth)
+    i, j = np.unravel_index(int(total.argmax()), total.shape)
+    contact = float((np.abs(depth[i, j] - 0.35) < 1.5).mean())
+    return Edge("line", float(a[i, 0]), float(b[i, 0]), float(offset[i, j]), 1.0, contact, float(total[i, j]))
+
+
 def fit_arc(profiles: list[np.ndarray], apex: tuple[float, float], drops: np.ndarray, sign: float, unit: float) -> Edge:
     """Fit an arc, centred on the apex or somewhat above or below it, to the best of several profiles.
 

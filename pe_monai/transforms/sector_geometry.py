@@ -7,11 +7,11 @@ For coordinates and ``unit`` see `pe_monai.transforms.sector_edges`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pe_monai.transforms.sector_edges import Edge, fit_arc, fit_line
+from pe_monai.transforms.sector_edges import Edge, fit_arc, fit_line, fit_line_near
 
 _MIN_POINTS = 8
 
@@ -62,10 +62,12 @@ def fit_outline(layers: list[np.ndarray], region: np.ndarray, unit: float) -> Ou
     arc = fit_arc(bottoms, apex, np.linspace(-0.25, 0.15, 25) * reach, -1.0, unit)
     # A level line touches the lowest part of an arc, so it scores even where the arc is right.
     if arc.score >= 0.8 * bottom.score or bottom.contact < 0.4:
-        bottom = arc
+        bottom = _lowered(arc, bottoms[0], unit)
     drop = bottom.b - apex[0] if bottom.kind == "arc" else 0.0
     top = _fit_top(tops, sides, apex, drop, reach, unit)
-    return Outline((*sides, bottom) if top is None else (*sides, bottom, top))
+    if top is None or _cuts_off_tissue(top, sides, layers[-1] & region, unit):
+        return Outline((*sides, bottom))
+    return Outline((*sides, bottom, top))
 
 
 def _profiles(tissue: np.ndarray, region: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,7 +104,40 @@ def _fit_sides(profiles: list[dict[str, np.ndarray]], unit: float) -> tuple[Edge
         left = fit_line(left_points, angles, unit, expected=float(np.pi - np.arctan2(right.b, right.a)))
     else:
         right = fit_line(right_points, np.pi - angles, unit, expected=float(np.pi - np.arctan2(left.b, left.a)))
-    return left, right
+    weak, strong = (left, right) if left.contact < right.contact else (right, left)
+    if weak.contact >= 0.35 or strong.contact < 0.45:
+        return left, right
+    name = "left" if weak is left else "right"
+    apex, top = _meeting_point(left, right), float(profiles[0]["top"][:, 0].min())
+    narrower = _opening_angle(weak) < _opening_angle(strong) - np.deg2rad(8.0)
+    low_apex = apex is None or apex[0] - top > 4.0 * unit
+    if not narrower and not low_apex and _share_outside(weak, profiles[0][name], unit) < 0.06:
+        return left, right
+    other = _mirrored(profiles[0], name, strong, unit)
+    if other is None or other.score < 0.75 * weak.score:
+        return left, right
+    return (other, right) if weak is left else (left, other)
+
+
+def _opening_angle(side: Edge) -> float:
+    """Return the angle in radians between ``side`` and the vertical, positive if the sector widens downwards."""
+    return float(np.arctan2(side.b, abs(side.a)))
+
+
+def _mirrored(profile: dict[str, np.ndarray], name: str, side: Edge, unit: float) -> Edge | None:
+    """Return a side that meets ``side`` at the top of the tissue at nearly the same angle, None if that is level."""
+    if side.b < 0.25:
+        return None
+    top = float(profile["top"][:, 0].min())
+    y = top - np.linspace(0.0, 3.0, 7) * unit
+    pivots = np.stack([y, (side.c - side.b * y) / side.a], axis=1)
+    angle = _opening_angle(side) + np.deg2rad(np.arange(-3.0, 3.1, 0.5))
+    return fit_line_near(profile[name], angle if name == "left" else np.pi - angle, pivots, unit)
+
+
+def _share_outside(edge: Edge, points: np.ndarray, unit: float) -> float:
+    """Return the share of a profile's pixels that ``edge`` leaves out."""
+    return float((edge.depth(*points.T) < -2.0 * unit).mean())
 
 
 def _meeting_point(left: Edge, right: Edge) -> tuple[float, float] | None:
@@ -120,6 +155,13 @@ def _between(points: np.ndarray, sides: tuple[Edge, Edge], unit: float) -> np.nd
     y, x = points.T
     clear = np.all([side.depth(y, x) > 3.0 * unit for side in sides], axis=0)
     return points[clear] if clear.sum() >= _MIN_POINTS else points
+
+
+def _lowered(arc: Edge, points: np.ndarray, unit: float) -> Edge:
+    """Return ``arc``, moved out to hold the tissue of a dark far field if it is hardly supported where it is."""
+    if arc.contact > 0.25 or _share_outside(arc, points, unit) < 0.06:
+        return arc
+    return replace(arc, c=arc.c - float(np.percentile(arc.depth(*points.T), 1)))
 
 
 def _fit_top(
@@ -142,3 +184,10 @@ def _fit_top(
         return None
     left, right = ((side.c - side.b * (apex[0] + 0.9 * cut)) / side.a for side in sides)
     return top if top.contact * len(profiles[0]) >= 0.5 * (right - left) else None
+
+
+def _cuts_off_tissue(top: Edge, sides: tuple[Edge, Edge], tissue: np.ndarray, unit: float) -> bool:
+    """Say whether ``top`` leaves out a good part of a near field, which an anechoic band may separate from the rest."""
+    y, x = np.ogrid[: tissue.shape[0], : tissue.shape[1]]
+    above = (top.depth(y, x) < -2.0 * unit) & (sides[0].depth(y, x) > 0) & (sides[1].depth(y, x) > 0)
+    return bool(tissue[above].sum() > 0.1 * above.sum())

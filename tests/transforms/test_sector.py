@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -123,6 +120,52 @@ def test_a_dark_side_is_completed_from_the_other():
     assert _iou(find_sector(frame), mask) >= 0.95
 
 
+def test_an_anechoic_band_does_not_cut_off_the_near_field():
+    mask = SHAPES["phased array"]
+    frame = _speckle(mask)
+    y, x = np.mgrid[:224, :320]
+    distance = np.hypot(y - 30, x - 160)
+    frame[(distance > 24) & (distance < 50)] = 0
+    assert _iou(find_sector(frame), mask) >= 0.97
+    frame[(np.abs(x - 160) > 40) & (distance > 24)] = 0
+    found = find_sector(frame)
+    assert (mask & found)[distance < 60].sum() >= 0.97 * mask[distance < 60].sum()
+
+
+def test_a_logo_above_the_sector_is_not_its_near_field():
+    mask = SHAPES["linear probe"]
+    shifted = np.roll(mask, 15, axis=0)
+    frame = _speckle(shifted)
+    frame[6:20, 145:175] = 200
+    assert _iou(find_sector(frame), shifted) >= 0.97
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_dark_rim_does_not_pull_the_side_in(side):
+    mask = SHAPES["phased array"]
+    frame = _speckle(mask)
+    y, x = np.mgrid[:224, :320]
+    # A dark rim with a ragged inner border, which on average leans less than the side of the sector does.
+    ragged = np.random.default_rng(0).uniform(16, 36, (224, 1))
+    angle = np.rad2deg(np.arctan2(x - 160, y - 30))
+    dark = (angle > ragged) & (y > 45)
+    frame[dark] = 0
+    if side == "left":
+        frame, mask = frame[:, ::-1].copy(), mask[:, ::-1]
+    found = find_sector(frame)
+    assert (found & mask).sum() >= 0.97 * mask.sum()
+    assert _iou(found, mask) >= 0.95
+
+
+def test_a_dark_far_field_is_kept():
+    mask = SHAPES["phased array"]
+    frame = _speckle(mask)
+    y, x = np.mgrid[:224, :320]
+    distance = np.hypot(y - 30, x - 160)
+    frame[(distance > 130) & (np.abs(x - 130) > 25)] = 0
+    assert _iou(find_sector(frame), mask) >= 0.95
+
+
 def test_background_noise_and_compression_are_not_tissue():
     mask = SHAPES["phased array"]
     frame = _speckle(mask)
@@ -217,20 +260,12 @@ def test_dictionary_without_a_sector_key(frame):
     assert set(out) == {"image"}
 
 
-def _real_frames(count):
-    default = Path(__file__).resolve().parents[3] / "shared/data/Pericardial-Effusion-experimental-data"
-    root = Path(os.environ.get("PE_MONAI_DATA", default))
-    paths = sorted(root.glob("data/fold*/fold*_process_img/*.png"))
-    if not paths:
-        pytest.skip(f"no frames under {root}: set PE_MONAI_DATA to the folder that holds data/fold1")
-    return paths[:: max(1, len(paths) // count)]
-
-
 @pytest.mark.realdata
-def test_real_frames_green_black_and_annotated_agree():
+def test_real_frames_green_black_and_annotated_agree(real_root):
     """Boxes and sectors agree between the painted frame, its blackened twin, and that with annotations."""
     overlaps, shifts, annotated_shifts, key_overlaps = [], [], [], []
-    for number, path in enumerate(_real_frames(80)):
+    paths = sorted(real_root.glob("data/fold*/fold*_process_img/*.png"))
+    for number, path in enumerate(paths[:: max(1, len(paths) // 80)]):
         green = np.asarray(Image.open(path).convert("RGB"))
         excess = green[..., 1].astype(int) - green[..., ::2].max(axis=-1)
         black = np.where((excess > 20)[..., None], np.median(green, axis=-1, keepdims=True), green).astype(np.uint8)
