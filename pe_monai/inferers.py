@@ -25,16 +25,26 @@ class FrameInferer(SimpleInferer):
 
     Args:
         amp: whether to compute in bfloat16 where the CPU is fast at it.
+        flip: whether to average the logits with those of the mirrored frame, at twice the cost; not for training.
     """
 
-    def __init__(self, amp: bool = True) -> None:
+    def __init__(self, amp: bool = True, flip: bool = False) -> None:
         super().__init__()
         self.cpu_amp = amp and has_fast_bf16()
+        self.flip = flip
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """(B, C, H, W) to logits (B, K, H, W), float32."""
+        logits = self._forward(inputs, network, *args, **kwargs)
+        if self.flip:
+            logits = (logits + self._forward(inputs.flip(-1), network, *args, **kwargs).flip(-1)) / 2
+        return logits
+
+    def _forward(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         if inputs.device.type != "cpu":
             return network(inputs, *args, **kwargs).float()
         inputs = inputs.contiguous(memory_format=torch.channels_last)
