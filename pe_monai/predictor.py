@@ -17,7 +17,8 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
 
-from pe_monai.errors import BundleError, FrameError, find_frame_error
+from pe_monai.data import FrameReader
+from pe_monai.errors import BundleError, DeviceError, FrameError, find_frame_error
 from pe_monai.measure import frame_score
 from pe_monai.paths import bundle_dir
 from pe_monai.transforms import SectorNotFoundError
@@ -62,10 +63,12 @@ class Predictor:
             only bundles from a source you trust.
         device: such as "cpu" or "cuda:0"; the bundle's choice by default (CUDA where there is one).
         batch_size: frames that go through the network together.
-        overrides: values for ids of the config, such as ``{"threshold": 0.4}``.
+        overrides: values for ids that the config has, such as ``{"threshold": 0.4}``.
 
     Raises:
         BundleError: the folder is no bundle, or its config cannot be used.
+        DeviceError: there is no such device.
+        ValueError: ``batch_size`` is below 1.
         WeightsError: its weights are missing, damaged or of another network.
     """
 
@@ -87,9 +90,12 @@ class Predictor:
         try:
             parser = ConfigParser()
             parser.read_config(str(config))
+            unknown = [name for name in overrides or {} if name not in parser]
+            if unknown:
+                raise BundleError(f"it has no id {unknown[0]!r} to override")
             parser.update({"bundle_root": str(self.bundle), **(overrides or {})})
             if device is not None:
-                parser["device"] = f"$torch.device('{torch.device(device)}')"
+                parser["device"] = f"$torch.device('{_usable_device(device)}')"
             self.device = parser.get_parsed_content("device")
             self.network = parser.get_parsed_content("network")
             self.preprocessing: Compose = parser.get_parsed_content("preprocessing")
@@ -97,8 +103,12 @@ class Predictor:
             self.inferer = parser.get_parsed_content("inferer")
             weights = parser.get_parsed_content("ckpt_path")
             self.settings = {
-                name: parser.get_parsed_content(name) for name in ("threshold", "min_share", "spatial_size")
+                name: parser.get_parsed_content(name)
+                for name in ("threshold", "min_share", "spatial_size", "flip")
+                if name in parser
             }
+        except DeviceError:
+            raise
         except Exception as e:
             reason = " ".join(str(e.__cause__ or e).split())[:300]
             raise BundleError(f"{config}: this config cannot be used ({reason}).") from e
@@ -151,14 +161,15 @@ class Predictor:
             return FrameError(f"{path}: {' '.join(str(cause).split())}")
 
     def _prepare(self, loaded: MetaTensor) -> dict:
+        cause = None
         try:
-            item = self.preprocessing({"image": loaded}, start=1)
+            return {**self.preprocessing({"image": loaded}, start=1), "frame": loaded}
         except RuntimeError as e:
-            if isinstance(e.__cause__, SectorNotFoundError):
-                raise e.__cause__ from None
-            raise
-        item["frame"] = loaded
-        return item
+            if not isinstance(e.__cause__, SectorNotFoundError):
+                raise
+            cause = e.__cause__
+        # raised in the except clause it would get its own wrapper for its context, a circle without end
+        raise cause
 
     def _finish(self, batch: list[tuple[Path, dict | FrameError]]) -> Iterator[tuple[Path, Prediction | FrameError]]:
         predictions = iter(self._segment([item for _, item in batch if isinstance(item, dict)]))
@@ -190,6 +201,14 @@ class Predictor:
         return predictions
 
 
+def _usable_device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=torch.device(name)).device
+    except (RuntimeError, AssertionError) as e:  # a torch without CUDA asserts
+        reason = str(e).splitlines()[0][:120]
+        raise DeviceError(f"device {name!r} cannot be used here ({reason}); give cpu, or cuda:0 on a GPU.") from e
+
+
 def _x_first(frame: np.ndarray) -> MetaTensor:
     frame = np.asarray(frame)
     if frame.ndim == 2:
@@ -198,6 +217,9 @@ def _x_first(frame: np.ndarray) -> MetaTensor:
         raise FrameError(
             f"a frame is uint8 of shape (H, W), (H, W, 1) or (H, W, 3), got {frame.dtype} of shape {frame.shape}."
         )
+    least = FrameReader().min_side
+    if min(frame.shape[:2]) < least:
+        raise FrameError(f"is {frame.shape[1]} x {frame.shape[0]} pixels; give at least {least} on each side.")
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(frame.swapaxes(0, 1))), meta={"original_channel_dim": -1})
 
 

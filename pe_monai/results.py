@@ -87,10 +87,11 @@ class ResultFolder:
                 written.append(write_map(values, self.folder / kind / frame.stem, frame.path, outcome.meta))
             if self.overlays:
                 write_picture(draw_overlay(outcome), self.folder / "overlays" / f"{frame.stem}.png")
-        except OSError as e:
+        except (OSError, RuntimeError) as e:  # ITK raises RuntimeError where it cannot write
             for path in written:
                 path.unlink(missing_ok=True)
-            error = FrameError(f"{frame.path}: its results cannot be written ({e.strerror or e}: {e.filename}).")
+            reason = " ".join(str(getattr(e, "strerror", None) or e).rpartition("ITK ERROR: ")[2].split())[:160]
+            error = FrameError(f"{frame.path}: its results cannot be written to {self.folder} ({reason}).")
             self.add_error(error, frame)
             return error
         height, width = outcome.mask.shape

@@ -7,12 +7,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 
 from pe_monai import __version__
-from pe_monai.errors import BundleError, DatasetError, FrameError, WeightsError
+from pe_monai.errors import find_user_error
 
 COMMANDS = {
     "segment": "outline effusion in frames",
@@ -23,6 +24,7 @@ COMMANDS = {
     "evaluate": "score a bundle on a data set",
     "doctor": "say what works on this machine",
 }
+TRACEBACK_VARIABLE = "PE_MONAI_TRACEBACK"
 RESEARCH_USE = "For research use only; not a medical device."
 
 
@@ -58,12 +60,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
     try:
         return options.run(options)
-    except (BundleError, DatasetError, FrameError, WeightsError, OSError) as e:
-        print(f"pe_monai {options.command}: error: {e}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print(f"pe_monai {options.command}: interrupted", file=sys.stderr)
         return 130
+    except Exception as e:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        print(f"pe_monai {options.command}: error: {_describe(e)}", file=sys.stderr)
+        return 2
+
+
+def _describe(error: Exception) -> str:
+    """One line for an error, whatever wrapped it: what a user can mend, or where to look."""
+    known = find_user_error(error)
+    if isinstance(known, OSError) and known.strerror:
+        place = f"{known.filename}: " if known.filename else ""
+        return f"{place}{known.strerror}; check the path, its rights and the free space."
+    if known is not None:
+        return " ".join(str(known).split())
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    reason = " ".join(str(cause).split())[:300]
+    return f"{type(cause).__name__}: {reason} (set {TRACEBACK_VARIABLE}=1 to see where)"
 
 
 __all__ = ["COMMANDS", "build_parser", "main"]

@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import argparse
 import ast
-import logging.config
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
 
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="data set's folder (default: the environment's PE_MONAI_DATA)")
-    parser.add_argument("--bundle", metavar="DIR", help="bundle whose configs to run (default: the one that ships)")
+    parser.add_argument(
+        "--bundle",
+        metavar="DIR",
+        help="bundle whose configs to run; they are code, so trust their source (default: the one that ships)",
+    )
     parser.add_argument(
         "--config",
         nargs="+",
@@ -32,7 +37,7 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **overrides: Any) -> None:
     """Run ``run_id`` of a bundle's stacked configs with MONAI, as ``python -m monai.bundle run`` does."""
-    from monai.bundle import run
+    from monai.bundle import ConfigParser, run
 
     from pe_monai.errors import BundleError, DatasetError
     from pe_monai.paths import bundle_dir, configs_dir
@@ -50,8 +55,28 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
             raise DatasetError(f"{options.data}: no such folder; name the data set's folder with --data.")
         overrides["dataset_dir"] = str(Path(options.data).resolve())
     overrides.update(parse_settings(options.set))
-    logging.config.fileConfig(bundle / "configs" / "logging.conf", disable_existing_loggers=False)
-    run(run_id=run_id, config_file=[str(file) for file in files], bundle_root=str(bundle), **overrides)
+    # MONAI warns that a config is code, which the help of --bundle says, and that overlays lie in another folder
+    warnings.filterwarnings("ignore", message="parsing config_file")
+    for module in ("config_parser", "workflows"):
+        logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
+    parser = ConfigParser()
+    for file in files:
+        try:
+            parser.update(parser.load_config_file(str(file)))
+        except (ValueError, OSError) as e:
+            raise BundleError(f"{file}: this config cannot be read ({e}); it must be JSON.") from e
+    unknown = [name for name in overrides if name.partition("#")[0] not in parser]
+    if unknown:
+        raise BundleError(f"{unknown[0]}: no such id in {', '.join(file.name for file in files)}; check its spelling.")
+    logging_file = bundle / "configs" / "logging.conf"
+    run(
+        run_id=run_id,
+        config_file=[str(file) for file in files],
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        logging_file=str(logging_file) if logging_file.is_file() else None,
+        bundle_root=str(bundle),
+        **overrides,
+    )
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

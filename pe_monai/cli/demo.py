@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     data = output / "phantom"
     if not data.is_dir():
         print(f"1. a synthetic data set: {data}")
-        write_phantom_dataset(data)
+        write_phantom_dataset(data, clips_per_fold=24, thickness_range_mm=(10, 40))
     frames = output / "frames"
     for number in range(6):
         frame = phantom_frame(100 + number, background=("green", "black")[number % 2], size=(448, 640))

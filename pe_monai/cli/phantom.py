@@ -20,10 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, nargs=2, default=(224, 320), metavar=("HEIGHT", "WIDTH"), help="default: 224 320"
     )
+    parser.add_argument(
+        "--thickness",
+        type=float,
+        nargs=2,
+        default=(2, 40),
+        metavar=("FROM", "TO"),
+        help="effusions' thickness in mm; thick ones are learned sooner (default: 2 40)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from pe_monai.data import index_dataset, write_phantom_dataset
+    from pe_monai.errors import DatasetError
 
     try:
         root = write_phantom_dataset(
@@ -33,8 +42,9 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             background=options.background,
             size=tuple(options.size),
+            thickness_range_mm=tuple(options.thickness),
         )
     except ValueError as e:
-        raise SystemExit(f"pe_monai phantom: error: {e}") from e
+        raise DatasetError(str(e)) from e
     print(f"{len(index_dataset(root))} frames in {root}")
     return 0

@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", metavar="INPUT", help="a frame's file, or a folder that is searched through"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of the results; made if absent")
-    parser.add_argument("--bundle", metavar="DIR", help="MONAI bundle to use (default: the one that ships)")
+    parser.add_argument(
+        "--bundle",
+        metavar="DIR",
+        help="MONAI bundle to use; its configs are code, so trust their source (default: the one that ships)",
+    )
     parser.add_argument("--device", help="such as cpu or cuda:0 (default: CUDA where there is one)")
     parser.add_argument("--batch-size", type=_positive, default=8, metavar="N", help="frames at a time (default: 8)")
     parser.add_argument(
@@ -40,14 +44,14 @@ def run(options: argparse.Namespace) -> int:
     from pe_monai.results import ResultFolder
 
     frames, errors = collect_frames(options.inputs)
+    overrides = {} if options.threshold is None else {"threshold": options.threshold}
+    predictor = Predictor(options.bundle, options.device, options.batch_size, overrides)
     results = ResultFolder(
         options.output,
         overlays=not options.no_overlays,
         probabilities=options.probabilities,
         sectors=options.save_sector,
     )
-    overrides = {} if options.threshold is None else {"threshold": options.threshold}
-    predictor = Predictor(options.bundle, options.device, options.batch_size, overrides)
     for missing in errors:
         results.add_error(missing)
         print(f"pe_monai segment: {missing}", file=sys.stderr)
@@ -59,18 +63,22 @@ def run(options: argparse.Namespace) -> int:
             tqdm.write(f"pe_monai segment: {error}", file=sys.stderr)
     results.close(predictor)
     print(f"{results.done} of {results.done + results.failed} inputs done, results in {options.output}")
-    return 1 if results.failed else 0
+    if not results.failed:
+        return 0
+    return 1 if results.done else 2
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
+    return int(text)
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, got {text!r}")
     return value

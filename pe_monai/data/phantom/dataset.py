@@ -35,6 +35,7 @@ def write_phantom_dataset(
     seed: int = 0,
     background: str = "green",
     size: tuple[int, int] = (224, 320),
+    thickness_range_mm: tuple[float, float] = THICKNESS_RANGE_MM,
 ) -> Path:
     """Write phantom clips as `data/foldK/foldK_process_img`, `data/foldK/foldK_mask` and the table of clips.
 
@@ -50,6 +51,8 @@ def write_phantom_dataset(
         seed: source of all chance, not negative.
         background: "green" or "black", see `phantom_clip`.
         size: (rows, columns) of every frame.
+        thickness_range_mm: thinnest and thickest effusion, within 2 to 40. Thin ones, frequent in the default, take
+            long to learn.
 
     Returns:
         The folder written.
@@ -67,6 +70,9 @@ def write_phantom_dataset(
         raise ValueError(f"seed must not be negative, got {seed}.")
     if background not in BACKGROUNDS:
         raise ValueError(f"background must be one of {BACKGROUNDS}, got {background!r}.")
+    low, high = thickness_range_mm
+    if not THICKNESS_RANGE_MM[0] <= low <= high <= THICKNESS_RANGE_MM[1]:
+        raise ValueError(f"thickness_range_mm must lie within {THICKNESS_RANGE_MM}, got {tuple(thickness_range_mm)}.")
     root = Path(root).resolve()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(f"{root} exists and is not an empty folder; give another one or remove it.")
@@ -74,7 +80,7 @@ def write_phantom_dataset(
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
         part = Path(scratch) / root.name
         part.mkdir()
-        _write_all(part, folds, clips_per_fold, seed, background, size)
+        _write_all(part, folds, clips_per_fold, seed, background, size, (low, high))
         if root.exists():
             root.rmdir()
         part.rename(root)
@@ -82,11 +88,17 @@ def write_phantom_dataset(
 
 
 def _write_all(
-    root: Path, folds: tuple[int, ...], clips_per_fold: int, seed: int, background: str, size: tuple[int, int]
+    root: Path,
+    folds: tuple[int, ...],
+    clips_per_fold: int,
+    seed: int,
+    background: str,
+    size: tuple[int, int],
+    thickness_range_mm: tuple[float, float],
 ) -> None:
     """Write images, masks, table and truth below `root`."""
     rng = np.random.default_rng([seed, 2])
-    exams = _draw_exams(rng, max(1, round(len(folds) * clips_per_fold / _CLIPS_PER_EXAM)))
+    exams = _draw_exams(rng, max(1, round(len(folds) * clips_per_fold / _CLIPS_PER_EXAM)), thickness_range_mm)
     suffixes = rng.choice(36**3, len(folds) * clips_per_fold, replace=False)
     book = Workbook()
     book.remove(book.active)
@@ -107,7 +119,7 @@ def _write_all(
             name = exam + _word(int(suffixes[clip_number]), 3)
             recorded = int(rng.integers(30, 134))
             sheet.append((name, recorded, round(recorded / float(rng.uniform(38, 55)), 6), int(length)))
-            jitter = float(np.clip(thickness * rng.uniform(0.8, 1.25), *THICKNESS_RANGE_MM))
+            jitter = float(np.clip(thickness * rng.uniform(0.8, 1.25), *thickness_range_mm))
             clip_seed = int(rng.integers(2**31))
             frames = phantom_clip(clip_seed, int(length), size, background, 0.0 if empty[row] else jitter, depth)
             for frame in frames:
@@ -125,10 +137,12 @@ def _word(number: int, length: int) -> str:
     return "".join(_LETTERS[number // 36**place % 36] for place in reversed(range(length)))
 
 
-def _draw_exams(rng: np.random.Generator, count: int) -> list[tuple[str, float, float]]:
+def _draw_exams(
+    rng: np.random.Generator, count: int, thickness_range_mm: tuple[float, float]
+) -> list[tuple[str, float, float]]:
     """Exams as (five characters, thickness in mm, depth in cm); the depth leaves room for the thickness."""
     numbers = rng.choice(36**5, count, replace=False)
-    low, high = np.log(THICKNESS_RANGE_MM)
+    low, high = np.log(thickness_range_mm)
     thickness = np.exp(low + (high - low) * rng.random(count))
     least = np.maximum(11.5, 9 + thickness / 4)
     depth = least + (21 - least) * rng.random(count)
