@@ -1,0 +1,243 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle's configs: what must agree agrees, and MONAI's own checks of a bundle pass."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.data import load_net_with_metadata
+from small_bundle import run_python
+
+from pe_monai import __version__
+from pe_monai.data import phantom_frame
+from pe_monai.paths import bundle_dir, configs_dir
+from pe_monai.predictor import Predictor
+
+CONFIGS = bundle_dir() / "configs"
+REQUIRED = (
+    "LICENSE",
+    "configs/metadata.json",
+    "configs/train.json",
+    "configs/inference.json",
+    "configs/evaluate.json",
+    "configs/multi_gpu_train.json",
+    "configs/logging.conf",
+    "docs/data_license.txt",
+)
+LATER = ("docs/README.md", "models/model.pt", "models/model.pt.sha256", "models/model.ts")
+
+
+@pytest.fixture(scope="module")
+def configs() -> dict[str, dict]:
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in CONFIGS.glob("*.json")}
+
+
+@pytest.fixture(scope="module")
+def metadata(configs) -> dict:
+    return configs["metadata"]
+
+
+def value(configs: dict, *path: str):
+    """A part of a config as it is written, whether nested or under an id with #."""
+    parser = ConfigParser(configs)
+    for name, content in configs.items():
+        if "#" in name:
+            parser[name] = content
+    return parser["#".join(path)]
+
+
+def by_target(transforms: list[dict]) -> list[dict]:
+    return [
+        {"_target_": t["_target_"].rpartition(".")[2], **{k: v for k, v in t.items() if k != "_target_"}}
+        for t in transforms
+    ]
+
+
+def without_label(transforms: list[dict]) -> list[dict]:
+    """Declared transforms of all keys but the label, each of single keys where one key is left."""
+    kept = []
+    for transform in by_target(transforms):
+        keys = [transform["keys"]] if isinstance(transform["keys"], str) else list(transform["keys"])
+        image = [place for place, key in enumerate(keys) if key != "label"]
+        if not image:
+            continue
+        for name, given in transform.items():
+            if isinstance(given, list) and len(given) == len(keys) and name in ("keys", "mode", "orig_keys"):
+                chosen = [given[place] for place in image]
+                transform[name] = chosen[0] if len(chosen) == 1 else chosen
+        kept.append(transform)
+    return kept
+
+
+def test_network_is_one(configs):
+    assert configs["train"]["network_def"] == configs["inference"]["network_def"]
+    assert configs["train"]["network"] == configs["inference"]["network"]
+
+
+@pytest.mark.parametrize(
+    "name", ["threshold", "spatial_size", "min_share", "amp", "device", "bundle_root", "ckpt_path"]
+)
+def test_settings_are_one(configs, name):
+    given = {stem: config[name] for stem, config in configs.items() if name in config and stem != "multi_gpu_train"}
+    assert "inference" in given and len(given) > 1
+    assert len({json.dumps(setting) for setting in given.values()}) == 1, given
+
+
+def test_preprocessing_is_one(configs):
+    inference = by_target(configs["inference"]["preprocessing"]["transforms"])
+    load, framing = inference[:-1], inference[-1]
+    assert framing["_target_"] == "FrameSectord"
+    for stage in (configs["train"]["train"], configs["train"]["validate"]):
+        transforms = stage["load_transforms"]
+        if transforms == "@train#load_transforms":
+            transforms = configs["train"]["train"]["load_transforms"]
+        assert without_label(transforms) == load
+    assert without_label(configs["train"]["validate"]["framing_transforms"])[0] == framing
+    assert without_label(configs["evaluate"]["validate#framing_transforms"])[0] == framing
+    train = by_target(configs["train"]["train"]["framing_transforms"])[0]
+    modes = dict(zip(train["keys"], train["mode"], strict=True))
+    assert (train["_target_"], train["spatial_size"], modes["image"]) == (
+        "FrameSectord",
+        framing["spatial_size"],
+        framing["mode"],
+    )
+
+
+def test_postprocessing_is_one(configs):
+    inference = without_label(configs["inference"]["postprocessing"]["transforms"])
+    evaluate = without_label(configs["evaluate"]["validate#postprocessing"]["transforms"])
+    for transform in inference + evaluate:
+        if transform["_target_"] == "Invertd":
+            transform.pop("transform")  # each names its own preprocessing, compared above
+    assert [t["_target_"] for t in inference[len(evaluate) :]] == ["SqueezeDimd", "CastToTyped"]
+    assert inference[: len(evaluate)] == evaluate
+
+
+def test_preprocessing_gives_equal_images(tiny_bundle, phantom_root):
+    """What the network sees of a frame is equal, to the bit, in validation, evaluation and inference."""
+    image = next(phantom_root.rglob("*process_img/*.png"))
+    label = Path(str(image).replace("process_img", "mask"))
+    stacks = {"inference": ["inference"], "train": ["train"], "evaluate": ["train", "evaluate"]}
+    images = []
+    for name, stack in stacks.items():
+        parser = ConfigParser()
+        parser.read_config([str(tiny_bundle / "configs" / f"{part}.json") for part in stack])
+        preprocessing = parser.get_parsed_content("preprocessing" if name == "inference" else "validate#preprocessing")
+        images.append(preprocessing({"image": str(image), "label": str(label)})["image"].numpy())
+    np.testing.assert_array_equal(images[0], images[1])
+    np.testing.assert_array_equal(images[0], images[2])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])
+def test_monai_finds_all_properties(tiny_bundle, phantom_root, frame_folder, tmp_path, name, kind):
+    data = phantom_root if kind == "train" else frame_folder
+    workflow = ConfigWorkflow(
+        config_file=str(tiny_bundle / "configs" / f"{name}.json"),
+        meta_file=str(tiny_bundle / "configs" / "metadata.json"),
+        logging_file=False,
+        workflow_type=kind,
+        bundle_root=str(tiny_bundle),
+        dataset_dir=str(data),
+        output_dir=str(tmp_path),
+        device="$torch.device('cpu')",
+        **({"cache_rate": 0.0} if kind == "train" else {}),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() in ([], None)
+
+
+def test_required_files_are_there():
+    assert [name for name in REQUIRED if not (bundle_dir() / name).is_file()] == []
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_files_of_a_release_are_there(name):
+    if not (bundle_dir() / "models" / "model.pt").is_file():
+        pytest.skip("no models/model.pt: this bundle is not trained yet")
+    assert (bundle_dir() / name).is_file()
+
+
+def test_metadata_names_what_the_schema_asks(metadata):
+    required = ("schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task")
+    required += ("required_packages_version", "description", "authors", "copyright", "network_data_format", "name")
+    described = ("data_source", "data_type", "image_classes", "label_classes", "pred_classes", "eval_metrics")
+    described += ("intended_use", "references", "supported_apps")
+    assert [name for name in required + described if name not in metadata] == []
+    assert metadata["schema"] == "https://project-monai.github.io/schema/meta_schema_20240725.json"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", metadata["version"])
+    assert metadata["version"] in metadata["changelog"]
+    assert metadata["required_packages_version"]["pe_monai"] == __version__
+    assert all(isinstance(version, str) for version in metadata["required_packages_version"].values())
+    assert "optional_packages_version" not in metadata
+    assert "not a medical device" in metadata["intended_use"]
+
+
+def test_metadata_describes_the_network(metadata, configs):
+    formats = metadata["network_data_format"]
+    for side, (key, channels) in {"inputs": ("image", "in_channels"), "outputs": ("pred", "out_channels")}.items():
+        described = formats[side][key]
+        assert described["num_channels"] == configs["inference"]["network_def"][channels]
+        assert described["spatial_shape"] == configs["inference"]["spatial_size"]
+        assert described["dtype"] == "float32" and described["is_patch_data"] is False
+    assert formats["inputs"]["image"]["modality"] == "US"
+    assert formats["inputs"]["image"]["value_range"] == [0, 1]
+
+
+@pytest.mark.parametrize("overlay", sorted(configs_dir().glob("*.json")), ids=lambda path: path.stem)
+def test_overlay_changes_only_what_there_is(overlay):
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / "train.json"), str(CONFIGS / "evaluate.json")])
+    unknown = [name for name in ConfigParser.load_config_file(overlay) if name.partition("#")[0] not in parser]
+    assert unknown == []
+    parser.read_config([str(CONFIGS / "train.json"), str(overlay)])
+    parser.get_parsed_content("network_def")
+
+
+def monai_bundle(bundle: Path, *arguments: str):
+    done = run_python([sys.executable, "-m", "monai.bundle", *arguments], bundle)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done
+
+
+def test_monai_verifies_net_in_out(bundle):
+    files = ("--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json")
+    done = monai_bundle(bundle, "verify_net_in_out", "network_def", *files)
+    assert "data shape of network is verified with no error" in done.stdout
+
+
+def test_monai_exports_torchscript_with_equal_logits(bundle, tmp_path):
+    exported = tmp_path / "model.ts"
+    files = ("--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json")
+    files += ("--config_file", "configs/inference.json")
+    monai_bundle(bundle, "ckpt_export", "network_def", "--filepath", str(exported), *files)
+    scripted, meta, extra = load_net_with_metadata(str(exported), more_extra_files=("inference.json",))
+    assert meta["network_data_format"]["inputs"]["image"]["modality"] == "US"
+    assert "network_def" in json.loads(extra["inference.json"])
+    network = Predictor(bundle, device="cpu").network
+    images = torch.rand(2, 1, *network_size(bundle))
+    with torch.inference_mode():
+        torch.testing.assert_close(scripted.eval()(images), network(images), rtol=1e-4, atol=1e-4)
+
+
+def network_size(bundle: Path) -> list[int]:
+    return json.loads((bundle / "configs" / "inference.json").read_text())["spatial_size"]
+
+
+def test_shipped_torchscript_belongs_to_the_shipped_weights(shipped_bundle):
+    exported = shipped_bundle / "models" / "model.ts"
+    if not exported.is_file():
+        pytest.skip("no models/model.ts yet")
+    scripted = torch.jit.load(exported, map_location="cpu").eval()
+    frame = Predictor(shipped_bundle, device="cpu")
+    item = frame._prepare(torch.from_numpy(phantom_frame(1).image.swapaxes(0, 1).copy()))
+    image = torch.as_tensor(item["image"])[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(scripted(image), frame.network(image), rtol=1e-4, atol=1e-4)
