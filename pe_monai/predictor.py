@@ -158,7 +158,8 @@ class Predictor:
             if error is not None:
                 return error
             cause = e.__cause__ if isinstance(e, RuntimeError) and e.__cause__ is not None else e
-            return FrameError(f"{path}: {' '.join(str(cause).split())}")
+            reason = " ".join(str(cause).split())
+            return FrameError(reason if reason.startswith(f"{path}: ") else f"{path}: {reason}")
 
     def _prepare(self, loaded: MetaTensor) -> dict:
         cause = None

@@ -132,10 +132,18 @@ class IsolateSectord(MapTransform):
         self.isolate = IsolateSector()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` with the grey frames and, if asked for, the sector."""
+        """Return a copy of ``data`` with the grey frames and, if asked for, the sector.
+
+        Raises:
+            SectorNotFoundError: as `IsolateSector`; names the frame's file if it came from one.
+        """
         result = dict(data)
         for key in self.key_iterator(result):
-            result[key], sector = self.isolate.with_sector(result[key])
+            try:
+                result[key], sector = self.isolate.with_sector(result[key])
+            except SectorNotFoundError as e:
+                name = getattr(result[key], "meta", {}).get("filename_or_obj")
+                raise SectorNotFoundError(f"{name}: {e}" if name else str(e)) from None
             if self.sector_key is not None:
                 result[self.sector_key] = sector
         return result

@@ -280,3 +280,9 @@ def test_real_frames_green_black_and_annotated_agree(real_root):
     for found in (np.array(shifts), np.array(annotated_shifts)):
         assert (found <= 1).mean() >= 0.9
         assert (found <= 3).mean() >= 0.98
+
+
+def test_a_file_without_sector_is_named():
+    frame = MetaTensor(torch.zeros(1, 64, 96), meta={"filename_or_obj": "study/black.png"})
+    with pytest.raises(SectorNotFoundError, match=r"^study/black\.png: no ultrasound sector"):
+        IsolateSectord(keys="image")({"image": frame})
