@@ -75,7 +75,7 @@ def test_help_of_all_commands_does_not_load_torch():
         assert f"pe_monai {name}" in done.stdout
 
 
-def test_files_and_folders_mixed(segment, phantom, tmp_path):
+def test_files_and_folders_mixed(segment, phantom, tmp_path, tiny_bundle):
     one, two = tmp_path / "one", tmp_path / "two"
     write_picture(phantom, one / "a.png")
     write_picture(phantom[:, ::-1], one / "deep" / "er" / "a.png")
@@ -115,7 +115,8 @@ def test_files_and_folders_mixed(segment, phantom, tmp_path):
     manifest = json.loads((out / "manifest.json").read_text())
     assert set(manifest) >= MANIFEST
     assert manifest["frames"] == {"done": 5, "failed": 0}
-    assert manifest["settings"]["threshold"] == 0.5
+    config = json.loads((tiny_bundle / "configs" / "inference.json").read_text())
+    assert manifest["settings"]["threshold"] == config["threshold"]
 
 
 def test_overlay_shows_nothing_outside_the_sector(segment, tmp_path):
