@@ -26,10 +26,18 @@ class FrameInferer(SimpleInferer):
     Args:
         amp: whether to compute in bfloat16 where the CPU is fast at it.
         flip: whether to average the logits with those of the mirrored frame, at twice the cost; not for training.
+        temperature: what the logits are divided by, so that probabilities are calibrated (Guo et al., ICML 2017); above
+            1 makes them less sure; not for training.
+
+    Raises:
+        ValueError: the temperature is not above 0.
     """
 
-    def __init__(self, amp: bool = True, flip: bool = False) -> None:
+    def __init__(self, amp: bool = True, flip: bool = False, temperature: float = 1.0) -> None:
         super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}.")
+        self.temperature = temperature
         self.cpu_amp = amp and has_fast_bf16()
         self.flip = flip
 
@@ -40,7 +48,7 @@ class FrameInferer(SimpleInferer):
         logits = self._forward(inputs, network, *args, **kwargs)
         if self.flip:
             logits = (logits + self._forward(inputs.flip(-1), network, *args, **kwargs).flip(-1)) / 2
-        return logits
+        return logits if self.temperature == 1 else logits / self.temperature
 
     def _forward(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any

@@ -14,23 +14,21 @@ import torch
 from torch import nn
 
 from pe_monai.errors import WeightsError
+from pe_monai.whole import write_whole
 
 logger = logging.getLogger(__name__)
 
 
 def save_whole(content: Any, path: str | Path) -> None:
     """Write a file by torch.save so that it is there whole or not at all, whenever the process dies."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+
+    def save(partial: Path) -> None:
         with partial.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    write_whole(path, save)
 
 
 def sha256_of(path: str | Path) -> str:
@@ -55,9 +53,7 @@ def record_hash(path: str | Path) -> str:
     """Write the SHA-256 of a weights file beside it and return it."""
     path = Path(path)
     digest = sha256_of(path)
-    partial = path.with_name(f"{path.name}.sha256.{os.getpid()}.partial")
-    partial.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-    partial.replace(hash_file(path))
+    write_whole(hash_file(path), lambda partial: partial.write_text(f"{digest}  {path.name}\n", encoding="utf-8"))
     return digest
 
 

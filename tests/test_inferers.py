@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from pe_monai.inferers import FrameInferer
@@ -45,3 +46,14 @@ def test_the_network_gets_channels_last():
     seen = []
     FrameInferer(amp=False)(torch.rand(2, 3, 16, 16), lambda x: seen.append(x) or x)
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_temperature_divides_the_logits():
+    frames = torch.ones(1, 1, 16, 20)
+    plain = FrameInferer(amp=False, flip=True)(frames, left_half)
+    assert torch.equal(FrameInferer(amp=False, flip=True, temperature=2.0)(frames, left_half), plain / 2)
+
+
+def test_temperature_zero_is_refused():
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        FrameInferer(temperature=0)

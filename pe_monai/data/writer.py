@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from monai.data import ITKWriter, NibabelWriter
 from PIL import Image
 
 from pe_monai.data.files import FrameFile, collect_frames
+from pe_monai.whole import write_whole
 
 
 def result_suffix(source: str | Path) -> str:
@@ -24,27 +24,6 @@ def result_suffix(source: str | Path) -> str:
     if name.endswith((".nrrd", ".mha")):
         return name[name.rindex(".") :]
     return ".mha" if name.endswith(".mhd") else ".png"
-
-
-def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
-    """Let ``write`` fill a file beside ``path`` and put it in place once it is complete.
-
-    Args:
-        path: the file to be; missing folders are made.
-        write: called with the path to write to, which has the same suffix.
-
-    Raises:
-        OSError: what the operating system says (no room, read only); nothing is left behind.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def write_picture(picture: np.ndarray, path: str | Path) -> Path:

@@ -1,0 +1,30 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are there whole or not at all, whenever the process dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a file beside ``path`` and put it in place once it is complete.
+
+    Args:
+        path: the file to be; missing folders are made.
+        write: called with the path to write to, which has the same suffix.
+
+    Raises:
+        OSError: what the operating system says (no room, read only); nothing is left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
