@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from monai.transforms import Compose, LoadImaged
 
 from pe_monai.data import FrameReader
 from pe_monai.errors import BundleError, DeviceError, FrameError, find_frame_error
-from pe_monai.measure import frame_score
+from pe_monai.measure import frame_score, frame_uncertainty
 from pe_monai.paths import bundle_dir
 from pe_monai.transforms import SectorNotFoundError
 from pe_monai.weights import load_weights
@@ -37,6 +38,7 @@ class Prediction:
         sector: the ultrasound sector, (H, W) bool.
         frame: the frame that was read, (H, W, 1 or 3) uint8.
         score: how surely the frame shows effusion, in [0, 1]; see :func:`pe_monai.measure.frame_score`.
+        uncertainty: error to be expected of the mask, in [0, 1]; see :func:`pe_monai.measure.frame_uncertainty`.
         meta: metadata of the frame's file (affine), empty for a frame from memory.
     """
 
@@ -45,6 +47,7 @@ class Prediction:
     sector: np.ndarray
     frame: np.ndarray
     score: float
+    uncertainty: float
     meta: Mapping[str, Any]
 
     @property
@@ -141,10 +144,38 @@ class Predictor:
 
     def predict_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[Path, Prediction | FrameError]]:
         """Segment files, a batch at a time and in their order; one that cannot be used yields its error instead."""
-        batch: list[tuple[Path, dict | FrameError]] = []
-        for path in map(Path, paths):
-            batch.append((path, self._load(path)))
-            if sum(isinstance(item, dict) for _, item in batch) == self.batch_size:
+        loaded, names = itertools.tee(map(Path, paths))
+        yield from zip(names, self._predict_all(map(self._load, loaded)), strict=True)
+
+    def predict_clip(self, frames: Iterable[np.ndarray | FrameError]) -> Iterator[Prediction | FrameError]:
+        """Segment the frames of a clip, a batch at a time and in their order; no more than a batch is held in memory.
+
+        Args:
+            frames: each uint8, (H, W), (H, W, 1) or (H, W, 3) RGB, row first, as displayed; an error in the place of a
+                frame passes.
+
+        Yields:
+            For each frame what the bundle sees in it, or why it could not be used; that names its number, from 1.
+        """
+        yield from self._predict_all(self._take(frame, number) for number, frame in enumerate(frames, start=1))
+
+    def _take(self, frame: np.ndarray | FrameError, number: int) -> dict | FrameError:
+        if isinstance(frame, FrameError):
+            return frame
+        try:
+            return self._prepare(_x_first(frame))
+        except (FrameError, SectorNotFoundError) as e:
+            return FrameError(f"frame {number}: {e}")
+
+    def _predict_all(self, items: Iterable[dict | FrameError]) -> Iterator[Prediction | FrameError]:
+        """Predictions of prepared frames in their order, errors in between, a batch of frames at a time."""
+        batch: list[dict | FrameError] = []
+        for item in items:
+            if not batch and isinstance(item, FrameError):
+                yield item
+                continue
+            batch.append(item)
+            if sum(isinstance(one, dict) for one in batch) == self.batch_size:
                 yield from self._finish(batch)
                 batch = []
         yield from self._finish(batch)
@@ -172,10 +203,10 @@ class Predictor:
         # raised in the except clause it would get its own wrapper for its context, a circle without end
         raise cause
 
-    def _finish(self, batch: list[tuple[Path, dict | FrameError]]) -> Iterator[tuple[Path, Prediction | FrameError]]:
-        predictions = iter(self._segment([item for _, item in batch if isinstance(item, dict)]))
-        for path, item in batch:
-            yield path, next(predictions) if isinstance(item, dict) else item
+    def _finish(self, batch: list[dict | FrameError]) -> Iterator[Prediction | FrameError]:
+        predictions = iter(self._segment([item for item in batch if isinstance(item, dict)]))
+        for item in batch:
+            yield next(predictions) if isinstance(item, dict) else item
 
     def _segment(self, items: list[dict]) -> list[Prediction]:
         if not items:
@@ -189,13 +220,15 @@ class Predictor:
             frame = item.pop("frame")
             out = self.postprocessing({**item, "pred": pred.clone()})
             probability, sector = (_row_first(out[key][0]) for key in ("probability", "sector"))
+            mask = _row_first(out["pred"]) > 0
             predictions.append(
                 Prediction(
-                    mask=_row_first(out["pred"]) > 0,
+                    mask=mask,
                     probability=probability.astype(np.float32),
                     sector=sector > 0,
                     frame=np.ascontiguousarray(frame.numpy().swapaxes(0, 1)),
                     score=frame_score(probability, sector),
+                    uncertainty=frame_uncertainty(probability, mask, sector),
                     meta=dict(frame.meta),
                 )
             )

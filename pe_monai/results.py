@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 from skimage.measure import label as label_regions
 
 from pe_monai import __version__
 from pe_monai.data import FrameFile, write_map, write_picture, write_whole
 from pe_monai.errors import FrameError
 from pe_monai.predictor import Prediction, Predictor
+from pe_monai.report.drawing import draw_frame
 
 COLUMNS = (
     "file",
@@ -29,23 +29,30 @@ COLUMNS = (
     "effusion_share_of_sector",
     "regions",
     "score",
+    "uncertainty",
     "error",
 )
-OUTLINE = (255, 210, 0)
 
 
-def draw_overlay(prediction: Prediction) -> np.ndarray:
-    """The grey sector with the effusion's outline, uint8 (H, W, 3).
+def provenance(predictor: Predictor) -> dict:
+    """What results depend on: versions, bundle, hash of the weights, settings."""
+    import monai
+    import torch
 
-    Only the sector is drawn: what a machine writes around it may name the patient.
-    """
-    grey = np.median(prediction.frame, axis=-1).astype(np.uint8) * prediction.sector
-    picture = np.repeat(grey[..., None], 3, axis=-1)
-    width = max(1, round(max(prediction.mask.shape) / 600))
-    outline = prediction.mask & ~ndimage.binary_erosion(prediction.mask, iterations=width)
-    picture[prediction.mask] = (0.8 * picture[prediction.mask] + 0.2 * np.array(OUTLINE)).astype(np.uint8)
-    picture[outline] = OUTLINE
-    return picture
+    return {
+        "pe_monai": __version__,
+        "intended_use": "research use only, not a medical device",
+        "bundle": predictor.bundle.name,
+        "weights": predictor.weights_path.name,
+        "weights_sha256": predictor.weights_sha256,
+        "settings": {**predictor.settings, "batch_size": predictor.batch_size, "device": str(predictor.device)},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "monai": monai.__version__,
+            "numpy": np.__version__,
+        },
+    }
 
 
 class ResultFolder:
@@ -86,7 +93,10 @@ class ResultFolder:
             for kind, values in self._maps(outcome).items():
                 written.append(write_map(values, self.folder / kind / frame.stem, frame.path, outcome.meta))
             if self.overlays:
-                write_picture(draw_overlay(outcome), self.folder / "overlays" / f"{frame.stem}.png")
+                write_picture(
+                    draw_frame(outcome.frame, outcome.sector, outcome.mask),
+                    self.folder / "overlays" / f"{frame.stem}.png",
+                )
         except (OSError, RuntimeError) as e:  # ITK raises RuntimeError where it cannot write
             for path in written:
                 path.unlink(missing_ok=True)
@@ -107,6 +117,7 @@ class ResultFolder:
                 "effusion_share_of_sector": f"{outcome.effusion_share:.5f}",
                 "regions": int(label_regions(outcome.mask, connectivity=2).max()),
                 "score": f"{outcome.score:.4f}",
+                "uncertainty": f"{outcome.uncertainty:.4f}",
             }
         )
         return None
@@ -118,23 +129,9 @@ class ResultFolder:
 
     def close(self, predictor: Predictor) -> None:
         """Write the table and the manifest."""
-        import monai
-        import torch
-
         write_whole(self.folder / "frames.csv", self._write_table)
         manifest = {
-            "pe_monai": __version__,
-            "intended_use": "research use only, not a medical device",
-            "bundle": predictor.bundle.name,
-            "weights": predictor.weights_path.name,
-            "weights_sha256": predictor.weights_sha256,
-            "settings": {**predictor.settings, "batch_size": predictor.batch_size, "device": str(predictor.device)},
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "monai": monai.__version__,
-                "numpy": np.__version__,
-            },
+            **provenance(predictor),
             "frames": {"done": self.done, "failed": self.failed},
             "seconds": round(time.time() - self._started, 3),
         }

@@ -17,6 +17,7 @@ from pe_monai.errors import find_user_error
 
 COMMANDS = {
     "segment": "outline effusion in frames",
+    "measure": "measure effusion in masks",
     "demo": "see it work on synthetic frames",
     "phantom": "write a synthetic data set",
     "prepare": "index a data set and write its splits",

@@ -17,6 +17,7 @@ from small_bundle import CHANNELS, copy_bundle
 
 from pe_monai.data import phantom_frame, write_picture
 from pe_monai.errors import BundleError, DeviceError, FrameError, WeightsError
+from pe_monai.measure import frame_uncertainty
 from pe_monai.networks import ImprovedUNet
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.weights import save_weights
@@ -75,7 +76,27 @@ def test_arrays_have_the_frames_size(predictor, size):
     assert not (prediction.mask & ~prediction.sector).any()
     assert dice(prediction.sector, phantom.sector) > 0.95
     assert 0 <= prediction.score <= 1
+    assert prediction.uncertainty == frame_uncertainty(prediction.probability, prediction.mask, prediction.sector)
     assert prediction.effusion_share == pytest.approx(prediction.mask.sum() / prediction.sector.sum())
+
+
+def test_a_clip_is_streamed_and_a_bad_frame_keeps_its_place(predictor):
+    frames = [phantom_frame(seed, thickness_mm=15).image for seed in range(3)]
+    taken = []
+
+    def clip():
+        for frame in (frames[0], frames[1][:4], FrameError("frame 3: cut"), *frames[1:], *[frames[0]] * 20):
+            taken.append(frame)
+            yield frame
+
+    outcomes = predictor.predict_clip(clip())
+    first = next(outcomes)
+    assert len(taken) < 15
+    rest = list(outcomes)
+    assert "frame 2: " in str(rest[0]) and str(rest[1]) == "frame 3: cut"
+    assert len(rest) == 24
+    for outcome, alone in zip((first, rest[2], rest[3]), predictor.predict(frames), strict=True):
+        np.testing.assert_array_equal(outcome.mask, alone.mask)
 
 
 @pytest.mark.parametrize("seed", [2, 7])

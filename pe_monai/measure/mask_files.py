@@ -1,0 +1,136 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Masks that exist already: pictures, NIfTI, NRRD, MetaImage and DICOM Segmentations, with their pixel size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+
+from pe_monai.data.reader import ITK_SUFFIXES, NIFTI_SUFFIXES, PICTURE_SUFFIXES, FrameReader, to_uint8
+from pe_monai.errors import FrameError
+from pe_monai.transforms.mask import DecodeMask
+
+SPACING_RANGE_MM = (0.01, 10.0)
+MAX_SOFT_SHARE = 0.1
+_MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
+_MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """The masks of one file.
+
+    Attributes:
+        masks: each (H, W) bool, row first as displayed; may be read only as they are asked for.
+        spacing: (row, column) pixel spacing in mm that the file states; None if it states none that can be trusted.
+        times_ms: of each frame, None if unknown.
+        numbers: of the frames, from 1.
+    """
+
+    masks: Iterable[np.ndarray]
+    spacing: tuple[float, float] | None
+    times_ms: tuple[float, ...] | None
+    numbers: tuple[int, ...]
+
+
+def read_masks(path: str | Path, sources: Sequence[str | Path] = ()) -> MaskFile:
+    """Read all masks of a file.
+
+    Pictures have no pixel size. That of NIfTI counts if its unit is a length, or it has none but places the picture in
+    a scanner's or another space; that of NRRD and MetaImage always; but 1 x 1 mm does not, which is what writers put
+    where nothing is known, and nothing outside 0.01 to 10 mm. A Segmentation has that of its source.
+
+    Args:
+        path: the file; a NIfTI of more than one plane is a clip.
+        sources: files of the ultrasound objects that DICOM Segmentations were made from.
+
+    Raises:
+        FrameError: the file cannot be read or holds no mask.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if name.endswith(NIFTI_SUFFIXES) and (stack := _read_nifti_stack(path)) is not None:
+        return stack
+    if not name.endswith((*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES[:3])) and FrameReader().verify_suffix(path):
+        return _read_segmentation(path, sources)
+    array, meta = FrameReader(min_side=1).get_data(path)
+    return MaskFile((_decode(array, path),), _trusted_spacing(path, meta["affine"]), None, (1,))
+
+
+def read_plane(path: str | Path) -> np.ndarray:
+    """A map such as a probability or a sector, (H, W) uint8, 0 to 255; green of a colour picture.
+
+    Raises:
+        FrameError: the file cannot be read.
+    """
+    array, _ = FrameReader(min_side=1).get_data(Path(path))
+    return array[..., array.shape[-1] // 2].T
+
+
+def _decode(array: np.ndarray, path: Path) -> np.ndarray:
+    """(W, H, C) uint8 to (H, W) bool."""
+    planes = array.transpose(2, 1, 0)
+    if len(planes) == 3 and not (planes == planes[:1]).all() and planes[[0, 2]].any():
+        raise FrameError(f"{path}: is no mask, it has colours; give masks that are 0 and 255, grey or green.")
+    if ((planes > 31) & (planes < 224)).any(axis=0).mean() > MAX_SOFT_SHARE:
+        raise FrameError(f"{path}: is no mask, it has many shades of grey; give masks that are 0 and 255, or 0 and 1.")
+    return DecodeMask()(torch.from_numpy(planes.copy()))[0].numpy() > 0
+
+
+def _read_nifti_stack(path: Path) -> MaskFile | None:
+    """A NIfTI of many frames, (W, H, 1, F) or (W, H, F); None for anything else."""
+    try:
+        image = nibabel.load(path)
+    except Exception:
+        return None  # the reader of single frames says what is wrong
+    shape = tuple(int(length) for length in image.shape)
+    frames = int(np.prod(shape[2:]))
+    if frames <= 1 or shape[2:] == (3,) or image.get_data_dtype().names:
+        return None
+
+    def masks() -> Iterator[np.ndarray]:
+        for place in range(frames):
+            at = np.unravel_index(place, shape[2:], order="F")
+            try:
+                plane = to_uint8(np.asarray(image.dataobj[(slice(None), slice(None), *at)]))
+            except Exception as e:  # whatever a cut or damaged file makes of its decoder
+                reason = " ".join(str(e).split())[:120]
+                raise FrameError(f"{path}: its frame {place + 1} cannot be read ({reason}); export it again.") from e
+            yield _decode(plane[..., None], path)
+
+    step = _MILLISECONDS.get(image.header.get_xyzt_units()[1], 0) * float((*image.header.get_zooms(), 0, 0)[3])
+    times = tuple(step * place for place in range(frames)) if step > 0 and shape[2] == 1 else None
+    return MaskFile(masks(), _trusted_spacing(path, image.affine), times, tuple(range(1, frames + 1)))
+
+
+def _trusted_spacing(path: Path, affine: np.ndarray) -> tuple[float, float] | None:
+    name = path.name.lower()
+    if name.endswith(PICTURE_SUFFIXES):
+        return None
+    factor = 1.0
+    if name.endswith(NIFTI_SUFFIXES):
+        header = nibabel.load(path).header
+        unit = header.get_xyzt_units()[0]
+        if unit not in _MILLIMETRES and not (int(header["sform_code"]) or int(header["qform_code"])):
+            return None
+        factor = _MILLIMETRES.get(unit, 1.0)
+    column, row = (float(length) * factor for length in np.linalg.norm(np.asarray(affine)[:3, :2], axis=0))
+    low, high = SPACING_RANGE_MM
+    if not (low <= row <= high and low <= column <= high) or np.allclose((row, column), 1.0, atol=1e-6):
+        return None
+    return row, column
+
+
+def _read_segmentation(path: Path, sources: Sequence[str | Path]) -> MaskFile:
+    from pe_monai.dicom.segmentation_reader import read_segmentation
+
+    if not sources:
+        raise FrameError(f"{path}: is DICOM; name the ultrasound object that it was made from with --source.")
+    masks, spacing, numbers = read_segmentation(path, sources)
+    return MaskFile(masks, spacing, None, tuple(numbers))

@@ -1,0 +1,147 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Measurements of many clips as one JSON file and two tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pe_monai import __version__
+from pe_monai.errors import FrameError
+from pe_monai.measure.clip import ClipMeasurement
+from pe_monai.measure.scales import find_scale
+from pe_monai.whole import write_whole
+
+FILES = ("measurements.json", "measured_frames.csv", "measured_clips.csv")
+
+
+@dataclass(frozen=True)
+class MeasuredClip:
+    """What was measured in one input.
+
+    Attributes:
+        file: the input.
+        files: of each frame.
+        numbers: of each frame within its file, from 1.
+        clip: its measurements.
+        spacing_from: "file" or "given"; None without a pixel size.
+    """
+
+    file: str
+    files: Sequence[str]
+    numbers: Sequence[int]
+    clip: ClipMeasurement
+    spacing_from: str | None
+
+
+def write_measurements(
+    folder: str | Path, clips: Sequence[MeasuredClip], errors: Sequence[FrameError], scale: str
+) -> None:
+    """Write ``measurements.json``, ``measured_frames.csv`` and ``measured_clips.csv``, each whole or not at all.
+
+    Args:
+        folder: made if absent; files of the same names are replaced.
+        clips: what was measured.
+        errors: why inputs could not be used.
+        scale: key of the scale that grades.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    chosen = find_scale(scale)
+    content = {
+        "pe_monai": __version__,
+        "intended_use": "research use only, not a medical device",
+        "scale": {"key": scale, "name": chosen.name, "source": chosen.source},
+        "clips": [_describe(measured) for measured in clips],
+        "errors": [str(error) for error in errors],
+    }
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    folder = Path(folder)
+    write_whole(folder / FILES[0], lambda partial: partial.write_text(text, encoding="utf-8"))
+    rows = [row for measured in clips for row in _frame_rows(measured)]
+    _write_table(folder / FILES[1], [*rows, *({"status": "error", "error": str(error)} for error in errors)])
+    _write_table(folder / FILES[2], [_clip_row(measured) for measured in clips])
+
+
+def _describe(measured: MeasuredClip) -> dict[str, Any]:
+    described = measured.clip.as_dict()
+    places = zip(measured.files, measured.numbers, described["frames"], strict=True)
+    frames = [{"file": file, "frame": number, **frame} for file, number, frame in places]
+    return {"file": measured.file, "spacing_from": measured.spacing_from, **described, "frames": frames}
+
+
+FRAME_COLUMNS = (
+    "file,frame,status,regions,thickness_mm,thickness_px,mean_thickness_mm,mean_thickness_px,area_cm2,area_px,"
+    "sector_share,depth,lateral,row_1,column_1,row_2,column_2,cut_off,reliable,reason,error"
+).split(",")
+CLIP_COLUMNS = (
+    "file,frames,largest_frame,largest_mm,largest_px,robust_mm,robust_px,grade,phase,unreliable_frames,spacing_from"
+).split(",")
+
+
+def _frame_rows(measured: MeasuredClip) -> Iterator[dict[str, Any]]:
+    """A row a frame; thickness and place are those of its thickest region, the area that of all."""
+    for file, number, frame in zip(measured.files, measured.numbers, measured.clip.frames, strict=True):
+        row: dict[str, Any] = {
+            "file": file,
+            "frame": number,
+            "status": "ok",
+            "regions": len(frame.regions),
+            "thickness_mm": frame.thickness_mm,
+            "thickness_px": frame.thickness_px,
+            "area_cm2": frame.area_cm2,
+            "area_px": frame.area_px,
+            "sector_share": frame.sector_share,
+            "reliable": int(frame.reliable),
+            "reason": frame.reason,
+        }
+        if region := frame.largest:
+            row |= {
+                "mean_thickness_mm": region.mean_thickness_mm,
+                "mean_thickness_px": region.mean_thickness_px,
+                "cut_off": int(region.cut_off),
+                **(region.position._asdict() if region.position else {}),
+            }
+            ends = zip(("row_1", "column_1", "row_2", "column_2"), sum(region.calliper, ()), strict=True)
+            row |= {name: round(value, 3) for name, value in ends}
+        yield row
+
+
+def _clip_row(measured: MeasuredClip) -> dict[str, Any]:
+    clip = measured.clip
+    return {
+        "file": measured.file,
+        "frames": len(clip.frames),
+        "largest_frame": clip.largest_frame,
+        "largest_mm": clip.largest_mm,
+        "largest_px": clip.largest_px,
+        "robust_mm": clip.robust_mm,
+        "robust_px": clip.robust_px,
+        "grade": clip.grade,
+        "phase": clip.phase,
+        "unreliable_frames": " ".join(map(str, clip.unreliable)),
+        "spacing_from": measured.spacing_from,
+    }
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = CLIP_COLUMNS if path.name == FILES[2] else FRAME_COLUMNS
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow({name: _shorten(value) for name, value in row.items()})
+
+    write_whole(path, write)
+
+
+def _shorten(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value
