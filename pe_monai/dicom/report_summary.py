@@ -41,7 +41,7 @@ def summarize_clip(
         finding_type=codes.EFFUSION,
         finding_sites=[FindingSite(codes.PERICARDIAL_CAVITY)],
         algorithm_id=algorithm,
-        measurements=_robust_maximum(clip) if has_effusion else None,
+        measurements=_robust_maximum(clip) if has_effusion and clip.robust_px is not None else None,
         qualitative_evaluations=[
             QualitativeEvaluation(codes.PRESENCE, codes.PRESENT if has_effusion else codes.ABSENT)
         ],

@@ -72,7 +72,7 @@ class Layer:
         The circle seeks the place where the stairs of both edges happen to lie furthest apart, so it comes out too
         large, by 0.2 pixels (of the same area) on average, whatever the thickness; measured on arcs of constant
         thickness of 2 to 40 pixels at random places, with rows up to twice as far apart as columns and the reverse.
-        That much is taken off. (A round region has no such choice: it comes out about 0.6 pixels too small.)
+        That much is taken off. (A round region has no such choice: it comes out about 0.8 pixels too small.)
         """
         radius, centre = self._deepest()
         radius = max(radius - EXCESS * self.pixel / 2, 0.25 * self.pixel)

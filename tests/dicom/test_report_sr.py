@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import highdicom as hd
@@ -28,6 +29,7 @@ from pe_monai.dicom.report_regions import trace_outline
 from pe_monai.dicom.report_sr import write_report
 from pe_monai.dicom.segmentation import write_segmentation
 from pe_monai.errors import FrameError
+from pe_monai.measure import measure_clip, measure_frame
 
 THICKNESS, AREA = Code("59089-3", "LN", "ROI Thickness by US"), Code("42798000", "SCT", "Area")
 MAXIMUM, MEAN = Code("56851009", "SCT", "Maximum"), Code("373098007", "SCT", "Mean")
@@ -165,6 +167,16 @@ def test_an_all_clear_clip_says_so(tmp_path):
     assert groups[0].get_qualitative_evaluations()[0].value.meaning == "Absent"
     assert "No pericardial effusion was outlined in any of 4 frames; this does not exclude one." in comments(groups[0])
     assert references(pydicom.dcmread(path)) == {(source.SOPClassUID, source.SOPInstanceUID)}
+    assert complaints(path) == []
+
+
+def test_a_clip_without_a_reliable_frame_has_no_robust_maximum(tmp_path):
+    source = ultrasound(IMAGES)
+    clip = measure_clip([replace(measure_frame(MASK, None), reliable=False, reason="doubtful") for _ in IMAGES])
+    assert clip.robust_px is None
+    path = write_report(tmp_path / "sr.dcm", source, clip, {1: MASK}, algorithm=ALGORITHM)
+    _, groups, _ = read(path)
+    assert groups
     assert complaints(path) == []
 
 
