@@ -28,26 +28,36 @@ class FrameInferer(SimpleInferer):
         flip: whether to average the logits with those of the mirrored frame, at twice the cost; not for training.
         temperature: what the logits are divided by, so that probabilities are calibrated (Guo et al., ICML 2017); above
             1 makes them less sure; not for training.
+        channel: the only channel of the logits that is kept, such as the green one of a network that paints RGB masks;
+            None keeps all; not for training.
 
     Raises:
         ValueError: the temperature is not above 0.
     """
 
-    def __init__(self, amp: bool = True, flip: bool = False, temperature: float = 1.0) -> None:
+    def __init__(
+        self, amp: bool = True, flip: bool = False, temperature: float = 1.0, channel: int | None = None
+    ) -> None:
         super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, got {temperature}.")
         self.temperature = temperature
         self.cpu_amp = amp and has_fast_bf16()
         self.flip = flip
+        self.channel = channel
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """(B, C, H, W) to logits (B, K, H, W), float32."""
-        logits = self._forward(inputs, network, *args, **kwargs)
+        """(B, C, H, W) to logits (B, K, H, W), float32; K is 1 where a channel was chosen."""
         if self.flip:
-            logits = (logits + self._forward(inputs.flip(-1), network, *args, **kwargs).flip(-1)) / 2
+            both = self._forward(torch.cat([inputs, inputs.flip(-1)]), network, *args, **kwargs)
+            plain, mirrored = both.chunk(2)
+            logits = (plain + mirrored.flip(-1)) / 2
+        else:
+            logits = self._forward(inputs, network, *args, **kwargs)
+        if self.channel is not None:
+            logits = logits[:, self.channel : self.channel + 1]
         return logits if self.temperature == 1 else logits / self.temperature
 
     def _forward(
@@ -56,5 +66,9 @@ class FrameInferer(SimpleInferer):
         if inputs.device.type != "cpu":
             return network(inputs, *args, **kwargs).float()
         inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if isinstance(
+            network, torch.nn.Module
+        ):  # who builds network_def alone, as MONAI Label does, would round otherwise
+            network.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.cpu_amp):
             return network(inputs, *args, **kwargs).float()

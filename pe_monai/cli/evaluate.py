@@ -1,11 +1,12 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Score a bundle on a data set: a thin front to 'python -m monai.bundle run evaluating'."""
+"""Score a bundle on a data set, or masks that exist already, whoever made them."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from pe_monai.cli.bundle_command import add_bundle_arguments, run_bundle
@@ -13,7 +14,8 @@ from pe_monai.paths import bundle_dir
 
 EXAMPLES = """examples:
   pe_monai evaluate --data Pericardial-Effusion-experimental-data -o scores
-  pe_monai evaluate --data DATA --split exam --section testing --weights my_training/model.pt -o scores"""
+  pe_monai evaluate --data DATA --split exam --section testing --weights my_training/model.pt -o scores
+  pe_monai evaluate --data DATA --predictions nnunet_masks -o scores_nnunet"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +26,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--section", choices=("training", "validation", "testing"), default="validation", help="default: validation"
     )
     parser.add_argument("--weights", metavar="FILE", help="weights to score (default: the bundle's)")
+    parser.add_argument("--masks", metavar="DIR", help="also write the predicted masks to this folder")
+    parser.add_argument(
+        "--predictions",
+        metavar="DIR",
+        help="score the masks in this folder instead of a bundle: pictures, NIfTI, NRRD or MetaImage of the frames' "
+        "sizes, named like the frames (data/fold8/fold8_process_img/0001, an end of that, or fold8_0001)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("refuse", "empty"),
+        default="refuse",
+        help="with --predictions: frames without a mask are an error, or count as empty (default: refuse)",
+    )
     parser.add_argument(
         "--record", action="store_true", help="write the scores into the bundle's metadata.json (eval_metrics)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    overrides = {} if options.weights is None else {"ckpt_path": str(Path(options.weights).resolve())}
     output = Path(options.output).resolve()
+    if options.predictions is not None:
+        score_predictions(options, output)
+        print((output / "summary.md").read_text(encoding="utf-8"))
+        return 0
+    overrides = {} if options.weights is None else {"ckpt_path": str(Path(options.weights).resolve())}
+    if options.masks is not None:
+        overrides["masks_dir"] = str(Path(options.masks).resolve())
     run_bundle(
         options,
         ["train.json", "evaluate.json"],
@@ -45,6 +66,21 @@ def run(options: argparse.Namespace) -> int:
         record_scores(Path(options.bundle) if options.bundle else bundle_dir(), output / "summary.json")
     print((output / "summary.md").read_text(encoding="utf-8"))
     return 0
+
+
+def score_predictions(options: argparse.Namespace, output: Path) -> None:
+    """Score masks that exist already and write the report of an evaluation."""
+    from pe_monai.errors import BundleError, DatasetError
+    from pe_monai.evaluation import score_masks, summarise, write_report
+
+    for given, name in ((options.weights, "--weights"), (options.masks, "--masks"), (options.record, "--record")):
+        if given:
+            raise BundleError(f"{name} belongs to the scores of a bundle; leave it out with --predictions.")
+    data = options.data or os.environ.get("PE_MONAI_DATA")
+    if not data or not Path(data).is_dir():
+        raise DatasetError(f"{data or 'no data set'}: no such folder; name the data set's folder with --data.")
+    rows = score_masks(options.predictions, options.split, options.section, data, options.missing)
+    write_report(output, rows, summarise(rows, f"{options.split}, {options.section}"))
 
 
 def record_scores(bundle: Path, summary: Path) -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os.path import abspath
 from pathlib import Path, PurePosixPath
@@ -26,8 +26,12 @@ class FrameFile:
     stem: str
 
 
-def list_frames(folder: str | Path) -> list[str]:
+def list_frames(folder: str | Path, accept: Callable[[Path], bool] | None = None) -> list[str]:
     """Paths of all files below a folder that have a suffix of a frame or are DICOM, sorted.
+
+    Args:
+        folder: the folder.
+        accept: which files to take instead.
 
     Raises:
         FrameError: the folder is missing or holds none.
@@ -35,18 +39,24 @@ def list_frames(folder: str | Path) -> list[str]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FrameError(f"{folder}: no such folder; name a folder with frames.")
-    reader = FrameReader()
-    paths = sorted(str(path) for path in folder.rglob("*") if path.is_file() and reader.verify_suffix(path))
+    accept = accept or FrameReader().verify_suffix
+    paths = sorted(str(path) for path in folder.rglob("*") if path.is_file() and accept(path))
     if not paths:
         raise FrameError(f"{folder}: no frame in it or below it; a frame is DICOM or ends with {' '.join(SUFFIXES)}.")
     return paths
 
 
-def collect_frames(inputs: Iterable[str | Path]) -> tuple[list[FrameFile], list[FrameError]]:
+def collect_frames(
+    inputs: Iterable[str | Path], accept: Callable[[Path], bool] | None = None
+) -> tuple[list[FrameFile], list[FrameError]]:
     """Find the frames behind any mix of files and folders.
 
     A file keeps its name, a file below a given folder its path below that folder. Where two results would fall on one
     another, the later one gets a number.
+
+    Args:
+        inputs: files and folders.
+        accept: which files below a folder to take; those that :class:`FrameReader` knows by default.
 
     Returns:
         The frames in the order given, each file once, and an error for each input that is missing or holds none.
@@ -56,7 +66,7 @@ def collect_frames(inputs: Iterable[str | Path]) -> tuple[list[FrameFile], list[
     for given in map(Path, inputs):
         if given.is_dir():
             try:
-                paths = [Path(path) for path in list_frames(given)]
+                paths = [Path(path) for path in list_frames(given, accept)]
             except FrameError as e:
                 errors.append(e)
                 continue

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from monai.data.utils import to_affine_nd
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, optional_import
 from PIL import Image
 
+from pe_monai.data.values import blend_alpha, plain_picture, to_uint8
 from pe_monai.errors import FrameError
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)
@@ -34,9 +36,9 @@ class FrameReader(ImageReader):
     each through MONAI's own reader. The stored pixel order is kept: neither EXIF rotation, which exports of ultrasound
     machines do not carry, nor the affine turns a frame. NIfTI has no channel axis, so ``(W, H, 3)`` is taken for RGB.
 
-    Values come as 0..255, by one rule for frames and labels (see :func:`to_uint8`): 8-bit data and 0/1 labels stay as
-    they are. 1-bit pictures become 0 and 255, palettes and CMYK become RGB, transparency is laid on black. ITK turns
-    DICOM's MONOCHROME1 and YBR into MONOCHROME2 and RGB.
+    Values come as 0..255, by one rule for frames and labels (see :func:`~pe_monai.data.values.to_uint8`): 8-bit data
+    and 0/1 labels stay as they are. 1-bit pictures become 0 and 255, palettes and CMYK become RGB, transparency is laid
+    on black. ITK turns DICOM's MONOCHROME1 and YBR into MONOCHROME2 and RGB.
 
     Metadata, with the same keys for every format so that mixed files collate: ``affine`` and ``original_affine`` (4x4,
     RAS; the identity for pictures), ``space``, ``spatial_shape`` ``(W, H)``, ``original_channel_dim`` -1 and
@@ -87,7 +89,7 @@ class FrameReader(ImageReader):
         except FrameError as error:
             raise FrameError(f"{name}: {error}") from None
         except Exception as error:  # decoders raise whatever they like on bad bytes; the reader has one error
-            problem = f"cannot be read ({_one_line(error)}); check that it is complete, or export it again"
+            problem = f"cannot be read ({one_line(error)}); check that it is complete, or export it again"
             raise FrameError(f"{name}: {problem}") from error
         return array, {
             MetaKeys.AFFINE: affine.copy(),
@@ -117,7 +119,7 @@ class FrameReader(ImageReader):
             try:
                 picture = reader.read(path)
             except Image.DecompressionBombError as error:
-                raise FrameError(f"too large ({_one_line(error)}); crop or scale it down") from error
+                raise FrameError(f"too large ({one_line(error)}); crop or scale it down") from error
             except Image.UnidentifiedImageError as error:
                 raise FrameError("holds no image that Pillow knows; give an image file") from error
         array, _ = reader.get_data(picture)
@@ -125,18 +127,8 @@ class FrameReader(ImageReader):
 
     def _convert_picture(self, picture: Image.Image) -> Image.Image:
         with picture:
-            self._check_size(*picture.size, frames=getattr(picture, "n_frames", 1))
-            picture.load()
-            mode = picture.mode
-            if mode in ("L", "RGB", "F") or mode.startswith("I"):
-                return picture.copy()
-            if mode == "1":
-                return picture.convert("L")
-            if "a" in mode.lower() and mode != "LAB" or "transparency" in picture.info:
-                black = Image.new("RGBA", picture.size, "black")
-                flat = Image.alpha_composite(black, picture.convert("RGBA"))
-                return flat.convert("L" if mode in ("LA", "La") else "RGB")
-            return picture.convert("RGB")
+            self.check_size(*picture.size, frames=getattr(picture, "n_frames", 1))
+            return plain_picture(picture)
 
     def _load_nifti(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         reader = NibabelReader()
@@ -145,31 +137,28 @@ class FrameReader(ImageReader):
             raise FrameError(f"has shape {image.shape}, which is no picture; give a (W, H) frame")
         width, height, *rest = image.shape
         rest = [n for n in rest if n != 1]
-        self._check_size(width, height, frames=1 if rest == [3] else int(np.prod(rest, dtype=int)))
+        self.check_size(width, height, frames=1 if rest == [3] else int(np.prod(rest, dtype=int)))
         array, meta = reader.get_data(image)
         if array.dtype.names:  # NIfTI's RGB24 and RGBA32 pixels
             array = np.stack([array[channel] for channel in array.dtype.names], axis=-1)
-        return to_uint8(_blend_alpha(array.reshape(width, height, -1))), meta[MetaKeys.ORIGINAL_AFFINE]
+        return to_uint8(blend_alpha(array.reshape(width, height, -1))), meta[MetaKeys.ORIGINAL_AFFINE]
 
     def _load_itk(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        warned = itk.Object.GetGlobalWarningDisplay()
-        itk.Object.SetGlobalWarningDisplay(False)
-        try:
-            header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-            if header is None:
-                raise FrameError("holds no image that ITK knows, or is cut off; export it again")
-            header.SetFileName(str(path))
-            header.ReadImageInformation()
+        with quiet_itk():
+            header = read_itk_header(path)
             width, height, *rest = [header.GetDimensions(i) for i in range(header.GetNumberOfDimensions())]
-            self._check_size(width, height, frames=int(np.prod(rest, dtype=int)))
-            reader = ITKReader(pixel_type=_itk_pixel_type(header))
+            self.check_size(width, height, frames=int(np.prod(rest, dtype=int)))
+            reader = ITKReader(pixel_type=itk_pixel_type(header))
             array, meta = reader.get_data(reader.read(path))
-        finally:
-            itk.Object.SetGlobalWarningDisplay(warned)
-        array = to_uint8(_blend_alpha(array.reshape(width, height, -1)))
+        array = to_uint8(blend_alpha(array.reshape(width, height, -1)))
         return array, to_affine_nd(3, meta[MetaKeys.ORIGINAL_AFFINE])
 
-    def _check_size(self, width: int, height: int, frames: int) -> None:
+    def check_size(self, width: int, height: int, frames: int = 1) -> None:
+        """Refuse what is no single frame, or too large or small.
+
+        Raises:
+            FrameError: what is wrong and what to do, without the file's name.
+        """
         if frames != 1:
             raise FrameError(f"holds {frames} frames; this reads single frames, so export the one you want")
         if width * height > self.max_pixels:
@@ -177,35 +166,6 @@ class FrameReader(ImageReader):
             raise FrameError(f"is {width} x {height} pixels, more than {limit}; crop or scale it down")
         if min(width, height) < self.min_side:
             raise FrameError(f"is {width} x {height} pixels; give at least {self.min_side} on each side")
-
-
-def to_uint8(array: np.ndarray) -> np.ndarray:
-    """Bring pixel values of any type to 0..255, so that 8-bit data and 0/1 labels stay exactly what they are.
-
-    Numbers within 0..255 are rounded and kept; others are scaled linearly, the array's minimum to 0 and its maximum to
-    255 (a constant to 0). Floats within [0, 1] that hold more than 0 and 1 are shares and multiplied by 255.
-
-    Args:
-        array: any shape; bool, integers or floats.
-
-    Returns:
-        uint8 of the same shape.
-
-    Raises:
-        FrameError: NaN or infinite values.
-    """
-    if array.dtype == np.uint8:
-        return array
-    values = array.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise FrameError("holds NaN or infinite values; export finite ones")
-    low, high = values.min(), values.max()
-    is_share = array.dtype.kind == "f" and low >= 0 and high <= 1 and not np.isin(values, (0, 1)).all()
-    if is_share:
-        values *= 255
-    elif low < 0 or high > 255:
-        values = (values - low) / ((high - low) or 1) * 255
-    return np.rint(values).astype(np.uint8)
 
 
 def _kind(path: Path) -> str | None:
@@ -216,12 +176,38 @@ def _kind(path: Path) -> str | None:
     return "itk" if path.is_file() and _has_dicom_mark(path) else None
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file has a DICOM suffix, or the mark of a DICOM file."""
+    return path.name.lower().endswith(DICOM_SUFFIXES) or path.is_file() and _has_dicom_mark(path)
+
+
 def _has_dicom_mark(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"  # DICOM PS3.10, section 7.1
 
 
-def _itk_pixel_type(header: Any) -> Any:
+@contextlib.contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keep ITK from writing its warnings to the terminal."""
+    warned = itk.Object.GetGlobalWarningDisplay()
+    itk.Object.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        itk.Object.SetGlobalWarningDisplay(warned)
+
+
+def read_itk_header(path: Path) -> Any:
+    """ITK's description of an image file, without its pixels."""
+    header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if header is None:
+        raise FrameError("holds no image that ITK knows, or is cut off; export it again")
+    header.SetFileName(str(path))
+    header.ReadImageInformation()
+    return header
+
+
+def itk_pixel_type(header: Any) -> Any:
     """The type to read into: ITK's own choice is not built for vector MetaImages, 32-bit integers and others."""
     channels = header.GetNumberOfComponents()
     is_uint8 = header.GetComponentTypeAsString(header.GetComponentType()) == "unsigned_char"
@@ -234,13 +220,7 @@ def _itk_pixel_type(header: Any) -> Any:
     raise FrameError(f"holds {channels} channels; give grey or RGB")
 
 
-def _blend_alpha(array: np.ndarray) -> np.ndarray:
-    """Lay 8-bit RGBA ``(W, H, 4)`` on black; anything else passes."""
-    if array.shape[-1] != 4:
-        return array
-    return np.rint(array[..., :3] * (array[..., 3:] / 255)).astype(np.uint8)
-
-
-def _one_line(error: BaseException, limit: int = 160) -> str:
+def one_line(error: BaseException, limit: int = 160) -> str:
+    """What an error says, in one line of bounded length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."

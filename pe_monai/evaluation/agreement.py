@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pe_monai.evaluation.bootstrap import ClipBootstrap, Estimate
+from pe_monai.evaluation.bootstrap import ClipBootstrap
 from pe_monai.measure.scales import find_scale
 
 
@@ -76,12 +76,12 @@ def agreement(
         "mae": bootstrap.mean(np.abs(differences)),
         "bland_altman": {
             "bias": bootstrap.mean(differences),
-            "sd": _estimate(bootstrap, powers, _spread),
-            "lower": _estimate(bootstrap, powers, lambda sums: sums[..., 1] / sums[..., 0] - 1.96 * _spread(sums)),
-            "upper": _estimate(bootstrap, powers, lambda sums: sums[..., 1] / sums[..., 0] + 1.96 * _spread(sums)),
+            "sd": bootstrap.statistic(powers, _spread),
+            "lower": bootstrap.statistic(powers, lambda sums: sums[..., 1] / sums[..., 0] - 1.96 * _spread(sums)),
+            "upper": bootstrap.statistic(powers, lambda sums: sums[..., 1] / sums[..., 0] + 1.96 * _spread(sums)),
         },
-        "icc_2_1": _estimate(bootstrap, _sums_of(ratings), lambda sums: _icc(sums)[0]),
-        "icc_3_1": _estimate(bootstrap, _sums_of(ratings), lambda sums: _icc(sums)[1]),
+        "icc_2_1": bootstrap.statistic(_sums_of(ratings), lambda sums: _icc(sums)[0]),
+        "icc_3_1": bootstrap.statistic(_sums_of(ratings), lambda sums: _icc(sums)[1]),
         "grades": None if scale is None else _compare_grades(ratings, scale, bootstrap),
     }
 
@@ -131,26 +131,6 @@ def _spread(sums: np.ndarray) -> np.ndarray:
     count, first, second = sums[..., 0], sums[..., 1], sums[..., 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.sqrt(np.maximum(second - first**2 / count, 0) / (count - 1))
-
-
-def _estimate(bootstrap: ClipBootstrap, parts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Estimate:
-    """A statistic of sums over pairs, with its interval over the bootstrap's draws.
-
-    Args:
-        bootstrap: draws of clips.
-        parts: (pairs, m), what a pair adds to each sum.
-        statistic: from sums (..., m) to values (...), NaN where undefined.
-    """
-    by_clip = np.stack([np.bincount(bootstrap.unit, part, bootstrap.units) for part in parts.T], axis=-1)
-    value = float(statistic(by_clip.sum(axis=0)))
-    if not np.isfinite(value):
-        return {"value": None, "low": None, "high": None}
-    drawn = statistic(bootstrap.counts @ by_clip)
-    drawn = drawn[np.isfinite(drawn)]
-    if bootstrap.units < 2 or not len(drawn):
-        return {"value": value, "low": None, "high": None}
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def _compare_grades(ratings: np.ndarray, scale: str, bootstrap: ClipBootstrap) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -111,6 +111,26 @@ class ClipBootstrap:
             wins = (positives * (negatives.cumsum(axis=1) - negatives / 2)).sum(axis=1)
             drawn.append(wins[pairs > 0] / pairs[pairs > 0])
         return _estimate(value, np.concatenate(drawn))
+
+    def statistic(self, parts: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) -> Estimate:
+        """Any statistic of sums over the frames, such as a ratio, a correlation or the difference of two of them.
+
+        Args:
+            parts: (frames, m), what a frame adds to each sum.
+            compute: from sums (..., m) to values (...), NaN where undefined.
+        """
+        value = float(compute(parts.sum(axis=0)))
+        if not np.isfinite(value):
+            return _estimate(None)
+        if self.units < 2:
+            return _estimate(value)
+        drawn = compute(self.sums(parts))
+        return _estimate(value, drawn[np.isfinite(drawn)])
+
+    def sums(self, parts: np.ndarray) -> np.ndarray:
+        """Sums over the frames of each draw: (frames, m) to (draws, m)."""
+        by_clip = np.stack([np.bincount(self.unit, part, self.units) for part in parts.T], axis=-1)
+        return self.counts @ by_clip
 
     def _weights(self, frames: np.ndarray) -> Iterator[np.ndarray]:
         """How often each draw holds each of these frames: arrays (draws, frames), in chunks to spare memory."""

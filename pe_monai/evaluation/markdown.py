@@ -15,6 +15,7 @@ SCORE_NAMES = {
     "precision": "precision",
     "recall": "recall",
     "accuracy": "accuracy inside the sector",
+    "frame_accuracy": "accuracy of the whole frame",
     "hd95": "HD95, px",
     "surface_dice": "surface Dice at 2 px",
 }
@@ -43,23 +44,23 @@ def render_markdown(summary: Mapping[str, Any]) -> str:
     ]
     for name, title in SCORE_NAMES.items():
         digits = 1 if name == "hd95" else 3
-        pooled = _estimate(positives["pooled"][name], digits) if name in positives["pooled"] else ""
-        lines.append(f"| {title} | {_estimate(positives['mean'][name], digits)} | {pooled} |")
+        pooled = format_estimate(positives["pooled"][name], digits) if name in positives["pooled"] else ""
+        lines.append(f"| {title} | {format_estimate(positives['mean'][name], digits)} | {pooled} |")
     lines += [
         "",
-        f"Median Dice: {_estimate(positives['median']['dice'])}. Missed altogether (nothing predicted): "
-        f"{_estimate(positives['missed'])} of the frames; they are 0 in Dice, IoU, precision, recall and surface Dice, "
-        "and left out of HD95.",
+        f"Median Dice: {format_estimate(positives['median']['dice'])}. Missed altogether (nothing predicted): "
+        f"{format_estimate(positives['missed'])} of the frames; they are 0 in Dice, IoU, precision, recall and "
+        "surface Dice, and left out of HD95.",
         "",
         "## By size of the truth",
         "",
         "| px | frames | mean Dice |",
         "|---|---|---|",
     ]
-    lines += [f"| {_range(size)} | {size['frames']:,} | {_estimate(size['dice'])} |" for size in summary["sizes"]]
+    lines += [f"| {_range(size)} | {size['frames']:,} | {format_estimate(size['dice'])} |" for size in summary["sizes"]]
     annotated = summary["annotated"]
     lines += [
-        f"| any, above 0 | {annotated['frames']:,} | {_estimate(annotated['dice'])} |",
+        f"| any, above 0 | {annotated['frames']:,} | {format_estimate(annotated['dice'])} |",
         "",
         "## Frames without effusion: empty truth",
         "",
@@ -67,19 +68,48 @@ def render_markdown(summary: Mapping[str, Any]) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| share with any false effusion | {_estimate(negatives['false_share'])} |",
-        f"| mean false area, px | {_estimate(negatives['false_px'], 1)} |",
-        f"| mean false area, share of the sector | {_estimate(negatives['false_sector_share'], 4)} |",
+        f"| share with any false effusion | {format_estimate(negatives['false_share'])} |",
+        f"| mean false area, px | {format_estimate(negatives['false_px'], 1)} |",
+        f"| mean false area, share of the sector | {format_estimate(negatives['false_sector_share'], 4)} |",
         "",
         "## Finding the frames with effusion",
         "",
-        f"Frame AUC, truth of at least {least:,} px against empty truth: {_estimate(summary['frame_auc'])}. A frame's "
-        f"score is the mean of the highest {SHARE:.0%} of the probabilities inside its sector.",
+        f"Frame AUC, truth of at least {least:,} px against empty truth: {format_estimate(summary['frame_auc'])}. A "
+        f"frame's score is the mean of the highest {SHARE:.0%} of the probabilities inside its sector.",
     ]
+    if "uncertainty" in summary:
+        ranking = summary["uncertainty"]
+        lines += [
+            "",
+            "## Knowing where it is wrong",
+            "",
+            "Spearman's rank correlation of a frame's uncertainty and its true error (one minus Dice; 0 or 1 without "
+            f"effusion): {format_estimate(ranking['spearman'])}. Mean error {ranking['mean_error']:.3f}; with the "
+            f"surest frames first, on average over all coverages {ranking['aurc']:.3f}.",
+        ]
+    if "calibration" in summary:
+        calibration = summary["calibration"]
+        lines += [
+            "",
+            "## Calibration",
+            "",
+            f"Expected calibration error of the pixels inside the sector: {format_estimate(calibration['ece'], 4)}; "
+            f"of those above the lowest of {len(calibration['bins'])} bins: "
+            f"{format_estimate(calibration['ece_unsure'], 3)}.",
+            "",
+            "| probability | pixels | mean probability | share with effusion |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {part['from']:.2f} to {part['to']:.2f} | {part['pixels']:,} | "
+            + (f"{part['probability']:.3f} | {part['effusion']:.3f} |" if part["pixels"] else "none | none |")
+            for part in calibration["bins"]
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _estimate(estimate: Mapping[str, float | None], digits: int = 3) -> str:
+def format_estimate(estimate: Mapping[str, float | None], digits: int = 3) -> str:
+    """A number with its interval in brackets; "none" where undefined."""
     if estimate["value"] is None:
         return "none"
     text = f"{estimate['value']:.{digits}f}"

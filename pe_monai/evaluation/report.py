@@ -15,12 +15,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.utils import convert_to_tensor
 
+from pe_monai.data import write_map
+from pe_monai.evaluation.calibration import count_bins, summarise_calibration
 from pe_monai.evaluation.markdown import render_markdown
+from pe_monai.evaluation.predictions import relative_stem
 from pe_monai.evaluation.scores import MIN_PIXELS, score_frame
-from pe_monai.evaluation.summary import eval_metrics, summarise
+from pe_monai.evaluation.summary import clip_units, eval_metrics, summarise
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +50,9 @@ class EvaluationReport:
         min_pixels: smallest truth, in pixels, of the frames called positive.
         samples: number of draws of the bootstrap.
         seed: its seed.
+        masks_dir: folder to also write the predicted masks to, 0 or 255, each in the kind and geometry of its frame and
+            with the frame's path below ``root``; None writes none.
+        root: folder of the data set.
 
     Attributes:
         rows: the frames so far.
@@ -57,13 +65,18 @@ class EvaluationReport:
         min_pixels: int = MIN_PIXELS,
         samples: int = 2000,
         seed: int = 0,
+        masks_dir: str | Path | None = None,
+        root: str | Path | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.protocol = protocol
         self.min_pixels = min_pixels
         self.samples = samples
         self.seed = seed
+        self.masks_dir = None if masks_dir is None else Path(masks_dir)
+        self.root = root
         self.rows: list[dict[str, Any]] = []
+        self.bins: list[np.ndarray] = []
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
@@ -71,7 +84,7 @@ class EvaluationReport:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def start(self, engine: Engine) -> None:
-        self.rows = []
+        self.rows, self.bins = [], []
 
     def add(self, engine: Engine) -> None:
         """Score the frames of a batch.
@@ -96,9 +109,21 @@ class EvaluationReport:
                 raise ValueError(f"{name}: {error}") from error
             source = {key: _plain(item.get(key)) for key in ("fold", "clip", "exam")}
             self.rows.append({"image": name, **source, **scores})
+            self.bins.append(count_bins(*(_array(item[key]) for key in ("probability", "label", "sector"))))
+            if self.masks_dir is not None:
+                self._save_mask(item, self.masks_dir)
+
+    def _save_mask(self, item: Mapping[str, Any], folder: Path) -> None:
+        mask = item["pred"]
+        source = _path_of(item)
+        if source is None:
+            raise ValueError("a mask cannot be written: neither image nor label nor pred says which file it is of.")
+        stem = folder / relative_stem(source, self.root)
+        write_map((_array(mask)[0] > 0).astype(np.uint8).T * 255, stem, source, getattr(mask, "meta", {}))
 
     def finish(self, engine: Engine) -> None:
         summary = summarise(self.rows, self.protocol, self.min_pixels, self.samples, self.seed)
+        summary["calibration"] = summarise_calibration(self.bins, clip_units(self.rows), self.samples, self.seed)
         write_report(self.output_dir, self.rows, summary)
         metrics = eval_metrics(summary)
         engine.state.metrics.update(metrics)
@@ -147,11 +172,20 @@ def _cell(value: Any) -> Any:
 
 def _file_name(item: Mapping[str, Any]) -> str:
     """Folder and name of the image's file: enough to find it in its data set, and nothing about the machine."""
+    path = _path_of(item)
+    return "" if path is None else Path(*path.parts[-2:]).as_posix()
+
+
+def _path_of(item: Mapping[str, Any]) -> Path | None:
     for key in ("image", "label", "pred"):
         path = getattr(item.get(key), "meta", {}).get("filename_or_obj")
         if isinstance(path, (str, Path)) and str(path):
-            return Path(*Path(path).parts[-2:]).as_posix()
-    return ""
+            return Path(path)
+    return None
+
+
+def _array(plane: Any) -> np.ndarray:
+    return convert_to_tensor(plane, track_meta=False).cpu().numpy()
 
 
 def _plain(value: Any) -> Any:

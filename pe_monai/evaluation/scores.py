@@ -18,7 +18,7 @@ from monai.metrics import (
 )
 from monai.utils import convert_to_tensor
 
-from pe_monai.measure import frame_score
+from pe_monai.measure import frame_score, frame_uncertainty
 
 # The public data set's frames with at least this many effusion pixels are as many as Gong et al. 2024 used (2,541).
 MIN_PIXELS = 249
@@ -51,13 +51,15 @@ def score_frame(
     Returns:
         In this order
 
-        - ``truth_px``, ``pred_px``, ``overlap_px``, ``sector_px``: areas in pixels;
+        - ``truth_px``, ``pred_px``, ``overlap_px``, ``sector_px``, ``frame_px``: areas in pixels;
         - ``dice`` (the same as F1), ``iou``, ``precision``, ``recall``: over the whole frame;
         - ``accuracy``: share of the sector's pixels that are right, NaN without a sector. Outside it every model is
           right, so over the whole frame it would be higher;
+        - ``frame_accuracy``: that of the whole frame, to compare with those who report it;
         - ``hd95``: 95th percentile Hausdorff distance, in pixels;
         - ``surface_dice``: share of both outlines within 2 px of the other one;
         - ``score``: how surely the frame shows effusion, see :func:`pe_monai.measure.frame_score`;
+        - ``uncertainty``: error to be expected of the mask, see :func:`pe_monai.measure.frame_uncertainty`;
         - ``false_effusion``: with an empty truth, 1 if anything was predicted and else 0; NaN with any other truth.
 
     Raises:
@@ -69,16 +71,19 @@ def score_frame(
     sector = _as_mask("sector", sector, shape)
     probability = _as_probability(probability, shape)
 
-    truth_px, pred_px = int(label.sum()), int(pred.sum())
+    truth_px, pred_px, overlap_px = int(label.sum()), int(pred.sum()), int((pred * label).sum())
     return {
         "truth_px": truth_px,
         "pred_px": pred_px,
-        "overlap_px": int((pred * label).sum()),
+        "overlap_px": overlap_px,
         "sector_px": int(sector.sum()),
+        "frame_px": label.numel(),
         **_overlap_scores(pred, label, truth_px, pred_px),
         "accuracy": _accuracy(pred, label, sector),
+        "frame_accuracy": 1 - (truth_px + pred_px - 2 * overlap_px) / label.numel(),
         **_surface_scores(pred, label, truth_px, pred_px),
         "score": frame_score(probability.numpy(), sector.numpy()),
+        "uncertainty": frame_uncertainty(probability.numpy(), pred.numpy(), sector.numpy()),
         "false_effusion": float(pred_px > 0) if truth_px == 0 else math.nan,
     }
 

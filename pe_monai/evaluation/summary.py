@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from pe_monai.evaluation.bootstrap import ClipBootstrap
+from pe_monai.evaluation.ranking import frame_errors, rank_correlation, risk_coverage
 from pe_monai.evaluation.scores import MIN_PIXELS
 
-MEAN_SCORES = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "surface_dice")
+MEAN_SCORES = ("dice", "iou", "precision", "recall", "accuracy", "frame_accuracy", "hd95", "surface_dice")
 SIZE_BINS = ((1, 248), (249, 1000), (1001, 3000), (3001, 6000), (6001, None))
 
 
@@ -23,6 +24,7 @@ def summarise(
     min_pixels: int = MIN_PIXELS,
     samples: int = 2000,
     seed: int = 0,
+    sizes: Sequence[tuple[int, int | None]] = SIZE_BINS,
 ) -> dict[str, Any]:
     """Summarise the scores of frames.
 
@@ -36,19 +38,23 @@ def summarise(
         min_pixels: smallest truth, in pixels, of the frames called positive.
         samples: number of draws of the bootstrap.
         seed: its seed.
+        sizes: smallest and largest truth, in pixels, of each group of ``sizes``.
 
     Returns:
         Plain numbers, strings, lists and dictionaries, fit for JSON; an estimate is ``{"value", "low", "high"}``, None
         where undefined.
 
         - ``positives``: frames of at least ``min_pixels``: ``mean`` over images of each score (the Hausdorff distance
-          over those with a prediction), ``median`` Dice, ``pooled`` Dice, precision and recall of all their pixels
-          taken together, and ``missed``, the share without any prediction.
+          over those with a prediction), ``median`` Dice, ``pooled`` Dice, precision, recall and accuracy of the whole
+          frame of all their pixels taken together, and ``missed``, the share without any prediction.
         - ``sizes``: number and mean Dice of the frames by size of their truth.
         - ``negatives``: frames without truth: ``false_share`` of them with any prediction, its mean ``false_px`` and
           ``false_sector_share``, zeros included.
         - ``annotated``: frames with any truth: their mean Dice.
         - ``frame_auc``: positives against negatives by ``score``; smaller effusions are left out.
+        - ``uncertainty``, where the rows have it: ``spearman`` of it and the true error (see
+          :func:`pe_monai.evaluation.ranking.frame_errors`), ``aurc``, the area under the risk-coverage curve, and
+          ``mean_error``, the risk at full coverage.
 
     Raises:
         ValueError: there are no rows, or ``min_pixels`` is below 1.
@@ -60,13 +66,20 @@ def summarise(
     clips = [str(row.get("clip") or "") for row in rows]
     column = {
         name: np.array([row[name] for row in rows], dtype=np.float64)
-        for name in (*MEAN_SCORES, "truth_px", "pred_px", "overlap_px", "sector_px", "score", "false_effusion")
+        for name in (
+            *MEAN_SCORES,
+            "truth_px",
+            "pred_px",
+            "overlap_px",
+            "sector_px",
+            "frame_px",
+            "score",
+            "false_effusion",
+        )
     }
     truth_px = column["truth_px"]
-    # A clip's name cannot be taken for the stand-in of a frame without one: their first characters differ.
-    units = [f"clip {clip}" if clip else f"frame {number}" for number, clip in enumerate(clips)]
-    bootstrap = ClipBootstrap(units, samples, seed)
-    return {
+    bootstrap = ClipBootstrap(clip_units(rows), samples, seed)
+    summary = {
         "protocol": protocol,
         "frames": len(rows),
         "clips": _known(clips),
@@ -80,13 +93,23 @@ def summarise(
             "seed": seed,
         },
         "positives": _positives(column, clips, truth_px >= min_pixels, bootstrap),
-        "sizes": [_size(column, low, high, bootstrap) for low, high in SIZE_BINS],
+        "sizes": [_size(column, low, high, bootstrap) for low, high in sizes],
         "negatives": _negatives(column, clips, truth_px == 0, bootstrap),
         "annotated": _among(column, truth_px > 0, bootstrap),
         "frame_auc": bootstrap.auc(
             column["score"], np.where(truth_px >= min_pixels, 1.0, np.where(truth_px == 0, 0.0, np.nan))
         ),
     }
+    if all("uncertainty" in row for row in rows):
+        summary["uncertainty"] = _uncertainty(rows, bootstrap)
+    return summary
+
+
+def clip_units(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What to resample: the clip of each frame; a frame without one is a clip of its own."""
+    clips = [str(row.get("clip") or "") for row in rows]
+    # A clip's name cannot be taken for the stand-in of a frame without one: their first characters differ.
+    return [f"clip {clip}" if clip else f"frame {number}" for number, clip in enumerate(clips)]
 
 
 def eval_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
@@ -105,7 +128,8 @@ def _positives(
     column: dict[str, np.ndarray], clips: Sequence[str], chosen: np.ndarray, bootstrap: ClipBootstrap
 ) -> dict[str, Any]:
     only = {name: np.where(chosen, values, np.nan) for name, values in column.items()}
-    summed = {name: np.where(chosen, column[name], 0) for name in ("truth_px", "pred_px", "overlap_px")}
+    summed = {name: np.where(chosen, column[name], 0) for name in ("truth_px", "pred_px", "overlap_px", "frame_px")}
+    right = summed["frame_px"] - summed["truth_px"] - summed["pred_px"] + 2 * summed["overlap_px"]
     return {
         "frames": int(chosen.sum()),
         "clips": _known(compress(clips, chosen)),
@@ -115,6 +139,7 @@ def _positives(
             "dice": bootstrap.ratio(2 * summed["overlap_px"], summed["truth_px"] + summed["pred_px"]),
             "precision": bootstrap.ratio(summed["overlap_px"], summed["pred_px"]),
             "recall": bootstrap.ratio(summed["overlap_px"], summed["truth_px"]),
+            "frame_accuracy": bootstrap.ratio(right, summed["frame_px"]),
         },
         "missed": bootstrap.mean(np.where(chosen, column["pred_px"] == 0, np.nan)),
     }
@@ -131,6 +156,15 @@ def _negatives(
         "false_share": bootstrap.mean(column["false_effusion"]),
         "false_px": bootstrap.mean(pred_px),
         "false_sector_share": bootstrap.mean(pred_px / sector_px),
+    }
+
+
+def _uncertainty(rows: Sequence[Mapping[str, Any]], bootstrap: ClipBootstrap) -> dict[str, Any]:
+    uncertainty, errors = np.array([row["uncertainty"] for row in rows], dtype=np.float64), frame_errors(rows)
+    return {
+        "spearman": rank_correlation(uncertainty, errors, bootstrap),
+        "aurc": float(risk_coverage(uncertainty, errors)[1].mean()),
+        "mean_error": float(errors.mean()),
     }
 
 

@@ -53,17 +53,22 @@ class EffusionRegions(Transform):
         mask = ((img > self.threshold) & inside).to(torch.float32)
         if not mask.any():
             return mask
-        pixels = convert_to_tensor(mask, track_meta=False)[0].cpu().numpy() > 0
+        whole = convert_to_tensor(mask, track_meta=False)[0].cpu().numpy() > 0
         area = int(inside.sum())
+        # no hole and no region reaches out of the box around all of them, most of a frame lies outside it
+        box = ndimage.find_objects(whole.astype(np.uint8))[0]
+        pixels = whole[box]
         if self.fill_holes:
             holes = label(ndimage.binary_fill_holes(pixels) & ~pixels, connectivity=1)
             small = np.bincount(holes.ravel()) <= MAX_HOLE_SHARE * area
             small[0] = False
-            pixels = pixels | (small[holes] & inside[0].cpu().numpy())
+            pixels = pixels | (small[holes] & inside[0].cpu().numpy()[box])
         regions = label(pixels, connectivity=2)
         large = np.bincount(regions.ravel()) >= self.min_share * area
         large[0] = False
-        return convert_to_dst_type(large[regions][None], mask)[0]
+        kept = np.zeros_like(whole)
+        kept[box] = large[regions]
+        return convert_to_dst_type(kept[None], mask)[0]
 
 
 class EffusionRegionsd(MapTransform):

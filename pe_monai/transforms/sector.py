@@ -61,8 +61,8 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     """
     if frame.shape[-1] == 1:
         return frame[..., 0].astype(np.float32) / 255.0
-    total = frame.sum(axis=-1, dtype=np.int16)
-    median = total - frame.max(axis=-1) - frame.min(axis=-1)
+    red, green, blue = (frame[..., channel] for channel in range(3))
+    median = np.maximum(np.minimum(red, green), np.minimum(np.maximum(red, green), blue))
     return median.astype(np.float32) / 255.0
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from scipy import ndimage
 
 _OUTSIDE_COST = 4.0
-_KERNEL_REACH = 16
+# The kernel is spelled out from 3 units outside, where it is the cost but for 3e-5, to 16 inside.
+_KERNEL_OUTSIDE, _KERNEL_INSIDE = 3, 16
 _POINTS = 200
 _TABLE_STEPS = 16
 # Two sides differ by a few degrees, arcs are centred near the apex: spreads of the priors, in radians and radii. The
@@ -55,6 +56,14 @@ class Edge:
         if self.kind == "line":
             return self.a * x + self.b * y - self.c
         return self.sign * (np.hypot(x - self.a, y - self.b) - self.c)
+
+    def holds(self, y: np.ndarray, x: np.ndarray, margin: float) -> np.ndarray:
+        """Return where ``depth`` is at least ``-margin``, without a root or a product per pixel of an open grid."""
+        if self.kind == "line":
+            return self.a * x >= self.c - margin - self.b * y
+        radius = max(self.c - self.sign * margin, 0.0)
+        squared = (x - self.a) ** 2 + (y - self.b) ** 2
+        return squared >= radius**2 if self.sign > 0 else squared <= radius**2
 
 
 @dataclass(frozen=True)
@@ -100,10 +109,10 @@ def fit_line_near(points: np.ndarray, angles: np.ndarray, pivots: np.ndarray, un
     y, x = points[:: max(1, round(len(points) / _POINTS))].T
     a, b = np.cos(angles)[:, None], np.sin(angles)[:, None]
     offset = a * pivots[:, 1] + b * pivots[:, 0]
-    depth = ((a * x + b * y)[:, None] - offset[..., None]) / unit
-    total = _total(depth)
+    level = (a * x + b * y) / unit
+    total = _total(level[:, None], offset[..., None] / unit)
     i, j = np.unravel_index(int(total.argmax()), total.shape)
-    contact = float((np.abs(depth[i, j] - 0.35) < 1.5).mean())
+    contact = float((np.abs(level[i] - offset[i, j] / unit - 0.35) < 1.5).mean())
     return Edge("line", float(a[i, 0]), float(b[i, 0]), float(offset[i, j]), 1.0, contact, float(total[i, j]))
 
 
@@ -145,13 +154,14 @@ def _kernel(depth: np.ndarray) -> np.ndarray:
     return np.where(depth < 0, outside, inside)
 
 
-_COARSE_KERNEL = _kernel(np.arange(-_KERNEL_REACH, _KERNEL_REACH + 1.0))
+_COARSE_KERNEL = _kernel(np.arange(-_KERNEL_OUTSIDE, _KERNEL_INSIDE + 1.0))
 _TABLE = _kernel(np.arange(-8 * _TABLE_STEPS, 32 * _TABLE_STEPS + 1) / _TABLE_STEPS)
 
 
-def _total(depth: np.ndarray) -> np.ndarray:
-    """Return the kernel at ``depth``, summed over the last axis, by table: the search spends its time here."""
-    return _TABLE[np.clip((depth + 8.0) * _TABLE_STEPS + 0.5, 0, len(_TABLE) - 1).astype(np.int32)].sum(axis=-1)
+def _total(level: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return the kernel at ``level - offset``, summed over the last axis, by table: the search spends its time here."""
+    place = (level * _TABLE_STEPS + (8 * _TABLE_STEPS + 0.5)) - offset * _TABLE_STEPS
+    return _TABLE.take(place.astype(np.intp), mode="clip").sum(axis=-1)
 
 
 def _fit_best(
@@ -185,7 +195,7 @@ def _fit_best(
     for width, reach in ((step, 1.5), (step / 6, 0.4)):
         trial = parameter + np.linspace(-width, width, 11 if step else 1)
         shift = offset + np.linspace(-reach, reach, 13)
-        total = _total(level(trial, y, x)[:, None] - shift[:, None]) + weight * prior(trial)[:, None]
+        total = _total(level(trial, y, x)[:, None], shift[:, None]) + weight * prior(trial)[:, None]
         i, j = np.unravel_index(int(total.argmax()), total.shape)
         parameter, offset, score = float(trial[i]), float(shift[j]), float(total[i, j])
     depth = level(np.array([parameter]), y, x)[0] - offset
@@ -199,10 +209,11 @@ def _search_offset(levels: np.ndarray, prior: np.ndarray) -> tuple[int, float, f
     bins = int(index.max()) + 3
     rows = np.arange(len(levels))[:, None] * bins
     histogram = np.bincount((index + rows).ravel(), minlength=len(levels) * bins).reshape(len(levels), bins)
-    score = ndimage.correlate1d(histogram.astype(float), _COARSE_KERNEL, axis=1, mode="constant")
-    reach = _KERNEL_REACH + 1
-    if bins > reach:
-        score[:, reach:] -= _OUTSIDE_COST * np.cumsum(histogram, axis=1)[:, :-reach]
+    # correlate1d centres its window on each bin, the kernel reaches further inside than outside
+    shift = _KERNEL_OUTSIDE - len(_COARSE_KERNEL) // 2
+    score = ndimage.correlate1d(histogram.astype(float), _COARSE_KERNEL, axis=1, mode="constant", origin=shift)
+    reach = _KERNEL_OUTSIDE + 1
+    score[:, reach:] -= _OUTSIDE_COST * np.cumsum(histogram, axis=1)[:, :-reach]
     score += prior[:, None]
     row, column = np.unravel_index(int(score.argmax()), score.shape)
     return int(row), float(column + low), float(score[row, column])

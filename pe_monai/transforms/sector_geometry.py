@@ -27,7 +27,7 @@ class Outline:
         y, x = np.ogrid[: shape[0], : shape[1]]
         inside = np.ones(shape, bool)
         for edge in self.edges:
-            inside &= edge.depth(y, x) >= -margin
+            inside &= edge.holds(y, x, margin)
         return inside
 
 
@@ -78,12 +78,12 @@ def _profiles(tissue: np.ndarray, region: np.ndarray) -> dict[str, np.ndarray]:
     height, width = tissue.shape
     inner = tissue & region
     rows, columns = np.flatnonzero(inner.any(axis=1)), np.flatnonzero(inner.any(axis=0))
-    by_row, by_column = inner[rows], inner[:, columns]
+    by_row, by_column = inner[rows], np.ascontiguousarray(inner.T)[columns]
     profiles = {
         "left": (rows, by_row.argmax(axis=1), 0, -1),
         "right": (rows, width - 1 - by_row[:, ::-1].argmax(axis=1), 0, 1),
-        "top": (by_column.argmax(axis=0), columns, -1, 0),
-        "bottom": (height - 1 - by_column[::-1].argmax(axis=0), columns, 1, 0),
+        "top": (by_column.argmax(axis=1), columns, -1, 0),
+        "bottom": (height - 1 - by_column[:, ::-1].argmax(axis=1), columns, 1, 0),
     }
     result = {}
     for name, (y, x, dy, dx) in profiles.items():
@@ -189,5 +189,5 @@ def _fit_top(
 def _cuts_off_tissue(top: Edge, sides: tuple[Edge, Edge], tissue: np.ndarray, unit: float) -> bool:
     """Say whether ``top`` leaves out a good part of a near field, which an anechoic band may separate from the rest."""
     y, x = np.ogrid[: tissue.shape[0], : tissue.shape[1]]
-    above = (top.depth(y, x) < -2.0 * unit) & (sides[0].depth(y, x) > 0) & (sides[1].depth(y, x) > 0)
+    above = sides[0].holds(y, x, 0.0) & sides[1].holds(y, x, 0.0) & ~top.holds(y, x, 2.0 * unit)
     return bool(tissue[above].sum() > 0.1 * above.sum())

@@ -82,7 +82,7 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
     factor = max(1, round(2.0 * unit))
     coarse = _block_mean(value, factor)
     safe = float(np.clip(0.1 * np.percentile(coarse, 99), 3.0, 10.0))
-    solid = ndimage.binary_closing(np.pad(coarse >= safe, 2, mode="edge"), np.ones((3, 3)))[2:-2, 2:-2]
+    solid = ~_dilated(~_dilated(np.pad(coarse >= safe, 2, mode="edge"), 3), 3)[2:-2, 2:-2]
     labels, count = ndimage.label(_opening(solid, 7))
     sizes = np.bincount(labels.ravel(), minlength=2)
     sizes[0] = 0
@@ -100,7 +100,7 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
     labels, _ = ndimage.label(_opening(dim, 3) | core)
     main = np.isin(labels, np.unique(labels[core]))
     main |= _fragments(coarse, labels * ~main, main, floor)
-    hull = ndimage.maximum_filter(_hull(main), 7)
+    hull = _dilated(_hull(main), 7)
     full = np.repeat(np.repeat(hull, factor, axis=0), factor, axis=1)
     missing = [(0, max(0, size - have)) for size, have in zip(value.shape, full.shape, strict=True)]
     return np.pad(full, missing, mode="edge")[: value.shape[0], : value.shape[1]], floor
@@ -134,15 +134,29 @@ def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: 
 def _block_mean(value: np.ndarray, factor: int) -> np.ndarray:
     """Return the means of ``factor`` x ``factor`` blocks of ``value``; an incomplete last row or column is dropped."""
     height, width = (size // factor * factor for size in value.shape)
-    rows = np.add.reduceat(value[:height, :width], np.arange(0, height, factor), axis=0, dtype=np.uint32)
-    return np.add.reduceat(rows, np.arange(0, width, factor), axis=1) / float(factor * factor)
+    total = np.zeros((height // factor, width // factor), np.uint32)
+    for row in range(factor):
+        for column in range(factor):
+            total += value[row:height:factor, column:width:factor]
+    return total / float(factor * factor)
 
 
 def _opening(mask: np.ndarray, size: int) -> np.ndarray:
     """Open ``mask`` by a ``size`` square, reading what lies beyond the frame as more of the same."""
     padded = np.pad(mask, size, mode="edge")
-    opened = ndimage.maximum_filter(ndimage.minimum_filter(padded, size), size)
-    return opened[size:-size, size:-size]
+    return _dilated(~_dilated(~padded, size), size)[size:-size, size:-size]
+
+
+def _dilated(mask: np.ndarray, size: int) -> np.ndarray:
+    """Dilate bool ``mask`` by a square of odd ``size``, in a small part of the time a filter of grey values takes."""
+    for axis in (0, 1):
+        source = np.moveaxis(mask, axis, 0)
+        mask = mask.copy()
+        target = np.moveaxis(mask, axis, 0)
+        for step in range(1, size // 2 + 1):
+            target[step:] |= source[:-step]
+            target[:-step] |= source[step:]
+    return mask
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:
@@ -162,11 +176,19 @@ def _hull(mask: np.ndarray) -> np.ndarray:
         sides = ConvexHull(points).equations
     except QhullError:
         return mask
-    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    hull = np.ones(mask.shape, bool)
-    for b, a, c in sides:
-        hull &= a * x + b * y + c <= 1e-6
-    return hull
+    # Inside is where a x + b y + c <= 0 for all sides; in each row that leaves the columns between two bounds.
+    y = np.arange(mask.shape[0])
+    reach = 1e-6 - sides[:, 2:] - sides[:, :1] * y
+    first, last = np.zeros(len(y)), np.full(len(y), mask.shape[1] - 1.0)
+    for a, bound in zip(sides[:, 1], reach, strict=True):
+        if a > 1e-9:
+            last = np.minimum(last, bound / a)
+        elif a < -1e-9:
+            first = np.maximum(first, bound / a)
+        else:
+            last = np.where(bound < 0, -1.0, last)
+    x = np.arange(mask.shape[1])
+    return (x >= first[:, None]) & (x <= last[:, None])
 
 
 def _is_plausible(sector: np.ndarray, tissue: np.ndarray, region: np.ndarray) -> bool:

@@ -20,11 +20,13 @@ def row(truth: int, pred: int, overlap: int, score: float, clip="", hd95=math.na
         "pred_px": pred,
         "overlap_px": overlap,
         "sector_px": sector,
+        "frame_px": 20_000,
         "dice": 2 * overlap / (truth + pred) if has_truth else math.nan,
         "iou": overlap / (truth + pred - overlap) if has_truth else math.nan,
         "precision": (overlap / pred if pred else 0.0) if has_truth else math.nan,
         "recall": overlap / truth if has_truth else math.nan,
         "accuracy": 1 - (truth + pred - 2 * overlap) / sector if sector else math.nan,
+        "frame_accuracy": 1 - (truth + pred - 2 * overlap) / 20_000,
         "hd95": hd95,
         "surface_dice": 0.5 if pred and has_truth else (0.0 if has_truth else math.nan),
         "score": score,
@@ -57,13 +59,19 @@ def test_positives_are_frames_of_at_least_249_pixels():
             "precision": (1 + 1 / 3 + 0) / 3,
             "recall": 2 / 3,
             "accuracy": (1 + 0.8 + 0.7) / 3,
+            "frame_accuracy": (1 + 0.9 + 0.85) / 3,
             "hd95": 4.0,
             "surface_dice": 1 / 3,
         }
     )
     assert got["median"]["dice"]["value"] == 0.5
     assert values(got["pooled"]) == pytest.approx(
-        {"dice": 2 * 1249 / (4249 + 3249), "precision": 1249 / 3249, "recall": 1249 / 4249}
+        {
+            "dice": 2 * 1249 / (4249 + 3249),
+            "precision": 1249 / 3249,
+            "recall": 1249 / 4249,
+            "frame_accuracy": 1 - 5000 / 60_000,
+        }
     )
     assert got["missed"]["value"] == pytest.approx(1 / 3)
 
@@ -146,12 +154,14 @@ def test_eval_metrics_are_flat_and_rounded():
         "mean_precision",
         "mean_recall",
         "mean_accuracy",
+        "mean_frame_accuracy",
         "mean_hd95",
         "mean_surface_dice",
         "median_dice",
         "pooled_dice",
         "pooled_precision",
         "pooled_recall",
+        "pooled_frame_accuracy",
         "missed_share",
         "false_effusion_share",
         "frame_auc",

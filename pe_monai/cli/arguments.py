@@ -1,0 +1,72 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments that several commands have in common, and what their values may be."""
+
+from __future__ import annotations
+
+import argparse
+
+SCALE_KEYS = ("esc2015", "acep")  # those of pe_monai.measure.SCALES, which is slow to import
+
+
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
+    """Which bundle runs, where and how."""
+    parser.add_argument(
+        "--bundle",
+        metavar="DIR",
+        help="MONAI bundle to use; its configs are code, so trust their source (default: the one that ships)",
+    )
+    parser.add_argument("--device", help="such as cpu or cuda:0 (default: CUDA where there is one)")
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="frames at a time (default: 8)")
+    parser.add_argument(
+        "--threshold",
+        type=share,
+        metavar="P",
+        help="probability above which a pixel is effusion (default: the bundle's)",
+    )
+
+
+def add_scale_argument(parser: argparse._ActionsContainer) -> None:
+    """The scale of grades."""
+    parser.add_argument("--scale", choices=SCALE_KEYS, default=SCALE_KEYS[0], help="of grades (default: esc2015)")
+
+
+def add_spacing_argument(parser: argparse._ActionsContainer) -> None:
+    """A pixel size for files without one."""
+    parser.add_argument(
+        "--spacing",
+        nargs=2,
+        type=distance,
+        metavar=("ROW", "COLUMN"),
+        help="distance of neighbouring rows and columns in mm, for files that state none; without it: pixels, no grade",
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A number between 0 and 1."""
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, got {text!r}")
+    return value
+
+
+def distance(text: str) -> float:
+    """A distance of pixels in mm."""
+    value = _number(text)
+    if not 0.01 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"must be a distance of 0.01 to 10 mm, got {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1

@@ -1,0 +1,188 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Take annotations drawn in LabelMe as a data set to score or train on, or give masks to LabelMe for correction."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pe_monai.data import FrameFile, Item
+    from pe_monai.data.labelme import Annotation
+    from pe_monai.errors import FrameError
+
+DATALIST = "datalist.json"
+
+EXAMPLES = """examples:
+  pe_monai labelme annotated/ -o external --label 积液
+  pe_monai evaluate --data external --split external/datalist.json --section testing -o scores
+
+  pe_monai segment frames/ -o results
+  pe_monai labelme frames/ --masks results/masks -o to_correct
+
+The first takes LabelMe's JSON files: OUT/images/, OUT/labels/ and OUT/datalist.json. Polygons, rectangles, circles and
+masks with the label count, lines and points do not; an annotation without shapes is a frame without effusion. The
+frames of a subfolder count as one clip. The second writes a JSON file and a PNG a frame, which LabelMe opens."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="LabelMe's JSON files, or with --masks frames; or folders of them"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write; made if absent")
+    parser.add_argument(
+        "--label",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names of the shapes that are effusion (default: effusion, pericardial effusion, 积液 and the like)",
+    )
+    parser.add_argument(
+        "--section",
+        choices=("training", "validation", "testing"),
+        default="testing",
+        help="of the datalist that the frames are for (default: testing)",
+    )
+    parser.add_argument("--masks", metavar="DIR", help="masks of the frames, such as OUT/masks/ of 'pe_monai segment'")
+
+
+def run(options: argparse.Namespace) -> int:
+    done, failed = (_give if options.masks else _take)(options)
+    if not failed:
+        return 0
+    return 1 if done else 2
+
+
+def _take(options: argparse.Namespace) -> tuple[int, int]:
+    """LabelMe's files to a data set; returns how many were done and how many failed."""
+    from pe_monai.data import collect_frames, write_datalist
+    from pe_monai.data.labelme import find_labels, read_annotation
+    from pe_monai.errors import DatasetError, FrameError
+
+    files, errors = collect_frames(options.inputs, lambda path: path.suffix.lower() == ".json")
+    annotations: dict[str, Annotation] = {}
+    readable = []
+    for file in files:
+        try:
+            annotations[file.stem] = _without_picture(read_annotation(file.path))
+            readable.append(file)
+        except FrameError as e:
+            errors.append(e)
+    labels = find_labels(annotations.values(), options.label)
+    items: list[Item] = []
+    shown = 0
+    for file in readable:
+        try:
+            item, pixels = _convert(file, labels, Path(options.output))
+            items.append(item)
+            shown += pixels > 0
+        except FrameError as e:
+            errors.append(e)
+    _complain(errors)
+    if not items:
+        raise DatasetError(f"none of {len(files)} annotations can be used; see the lines above.")
+    split: dict[str, list[Item]] = {section: [] for section in ("training", "validation", "testing")}
+    split[options.section] = items
+    datalist = Path(options.output) / DATALIST
+    digest = write_datalist(split, datalist, options.output, "labelme")
+    _print_left_out(annotations.values(), labels, options.inputs)
+    print(f"{datalist}: {len(items)} frames, {shown} with effusion, {len(items) - shown} without; sha256 {digest}")
+    if options.section == "testing":
+        print(f"score them: pe_monai evaluate --data {options.output} --split {datalist} --section testing -o scores")
+    return len(items), len(errors)
+
+
+def _convert(file: FrameFile, labels: set[str], output: Path) -> tuple[Item, int]:
+    import numpy as np
+
+    from pe_monai.data import Item, write_picture
+    from pe_monai.data.labelme import draw_mask, read_annotation, read_picture
+
+    place = PurePosixPath(file.stem)
+    root = file.path.parents[len(place.parts) - 1]  # the folder that was given, or the file's own
+    annotation = read_annotation(file.path)
+    picture = read_picture(annotation, root)
+    mask = draw_mask(annotation, labels, picture.shape[:2])
+    name = place.with_suffix(".png").as_posix() if place.suffix.lower() == ".json" else f"{place}.png"
+    write_picture(picture, output / "images" / name)
+    write_picture(mask.astype(np.uint8) * 255, output / "labels" / name)
+    clip = str(place.parent) if len(place.parts) > 1 else None
+    return Item(f"images/{name}", f"labels/{name}", 0, clip), int(mask.sum())
+
+
+def _without_picture(annotation: Annotation) -> Annotation:
+    from dataclasses import replace
+
+    return replace(annotation, image_data=None)
+
+
+def _print_left_out(annotations, labels: set[str], inputs: list[str]) -> None:
+    """Say what of the annotations does not count, so that a misspelt label or a forgotten frame is noticed."""
+    from pe_monai.data.labelme import OPEN_SHAPES, find_picture_path
+    from pe_monai.data.reader import PICTURE_SUFFIXES
+
+    others: Counter[str] = Counter()
+    open_shapes, pictures = 0, set()
+    for annotation in annotations:
+        others += Counter({name: count for name, count in annotation.labels.items() if name not in labels})
+        open_shapes += sum(s["shape_type"] in OPEN_SHAPES and s["label"] in labels for s in annotation.shapes)
+        pictures.add(find_picture_path(annotation))
+    if others:
+        print("left out, other labels: " + ", ".join(f"{name!r} ({count})" for name, count in others.most_common()))
+    if open_shapes:
+        print(f"left out, lines and points, which have no area: {open_shapes}")
+    folders = [Path(given) for given in inputs if Path(given).is_dir()]
+    there = {
+        path.resolve() for folder in folders for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES
+    }
+    if there - pictures:
+        print(
+            f"left out, pictures without an annotation: {len(there - pictures)}; save an empty one in LabelMe where "
+            "there is no effusion"
+        )
+
+
+def _give(options: argparse.Namespace) -> tuple[int, int]:
+    """Frames and their masks to LabelMe's files; returns how many were done and how many failed."""
+    from pe_monai.data import collect_frames
+    from pe_monai.errors import FrameError
+
+    frames, errors = collect_frames(options.inputs)
+    name = options.label[0] if options.label else "effusion"
+    done = 0
+    for frame in frames:
+        try:
+            _give_frame(frame, Path(options.masks), Path(options.output), name)
+            done += 1
+        except FrameError as e:
+            errors.append(e)
+    _complain(errors)
+    print(f"{done} of {done + len(errors)} frames with their outlines in {options.output}; open that folder in LabelMe")
+    return done, len(errors)
+
+
+def _give_frame(frame: FrameFile, masks: Path, output: Path, name: str) -> None:
+    from pe_monai.data import FrameReader
+    from pe_monai.data.labelme_writer import write_annotation
+    from pe_monai.data.writer import result_suffix
+    from pe_monai.errors import FrameError
+    from pe_monai.measure.mask_files import read_masks
+
+    source = masks / f"{frame.stem}{result_suffix(frame.path)}"
+    if not source.is_file():
+        raise FrameError(f"{frame.path}: no mask {source}; give the inputs that 'pe_monai segment' got")
+    array, _ = FrameReader().get_data(frame.path)
+    picture = array[..., 0].T if array.shape[2] == 1 else array.swapaxes(0, 1)
+    (mask,) = read_masks(source).masks
+    if mask.shape != picture.shape[:2]:
+        raise FrameError(f"{source}: has another size than its frame {frame.path}; give the masks of these frames")
+    write_annotation(output / frame.stem, picture, mask, name)
+
+
+def _complain(errors: list[FrameError]) -> None:
+    for error in errors:
+        print(f"pe_monai labelme: {error}", file=sys.stderr)

@@ -1,0 +1,140 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The study's report: Markdown, one CSV a table, figures, and one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pe_monai.data import write_picture, write_whole
+from pe_monai.experiment.table import Table
+from pe_monai.report.page import data_uri, picture_uri
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TITLE = "Pericardial effusion: the paper's study"
+RESEARCH_USE = "For research use only. Not a medical device; do not diagnose or treat with it."
+CAPTIONS = {
+    "training_loss": "Training loss by epoch. Rows with another loss than their neighbours cannot be compared here.",
+    "validation_dice": "Dice of the validation frames with effusion by epoch; the best epoch by the Dice of all "
+    "validation frames is the one that was tested.",
+    "roc": "Frames of at least 249 px against frames without effusion.",
+    "size_dice": "Dice of each test frame by the size of its annotated effusion; the line joins medians of groups, the "
+    "dotted line is at 249 px.",
+    "reliability": "Share of pixels inside the sector that show effusion, by predicted probability; on the dotted "
+    "line a probability means what it says.",
+    "risk_coverage": "Mean error of the frames that are kept when the surest are kept first.",
+}
+
+
+def write_report(
+    folder: Path,
+    facts: Mapping[str, str],
+    tables: Sequence[Table],
+    frames: Table,
+    figures: Mapping[str, bytes],
+    panels: Mapping[str, np.ndarray],
+    commands: Mapping[str, str],
+    errors: Sequence[str] = (),
+) -> Path:
+    """Write ``study.md``, ``study.html``, ``tables/*.csv`` and ``figures/`` and return the page's path.
+
+    The panels show frames of the data set: what may be shown of it is up to who owns it.
+
+    Args:
+        folder: where to write.
+        facts: shown under the heading.
+        tables: of the study.
+        frames: the table of frames by protocol.
+        figures: SVG by name.
+        panels: pictures by protocol.
+        commands: how each row is trained alone.
+        errors: what went wrong.
+    """
+    for table in (*tables, frames):
+        _write(folder / "tables" / f"{table.name}.csv", table.csv())
+    for name, svg in figures.items():
+        _write(folder / "figures" / f"{name}.svg", svg.decode())
+    for protocol, picture in panels.items():
+        write_picture(picture, folder / "figures" / f"figure2_{protocol}.png")
+    _write(folder / "study.md", _markdown(facts, tables, frames, figures, panels, commands, errors))
+    page = _template().render(
+        title=TITLE,
+        facts=list(facts.items()),
+        errors=errors,
+        tables=[_for_page(table) for table in tables],
+        frames=_for_page(frames),
+        panels=[{"uri": picture_uri(panel), "caption": _panel_caption(name)} for name, panel in panels.items()],
+        figures=[{"uri": data_uri(svg, "image/svg+xml"), "caption": CAPTIONS[name]} for name, svg in figures.items()],
+        commands=list(commands.items()),
+    )
+    return _write(folder / "study.html", page)
+
+
+def _markdown(
+    facts: Mapping[str, str],
+    tables: Sequence[Table],
+    frames: Table,
+    figures: Mapping[str, bytes],
+    panels: Mapping[str, np.ndarray],
+    commands: Mapping[str, str],
+    errors: Sequence[str],
+) -> str:
+    parts = [
+        f"# {TITLE}\n",
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n",
+        RESEARCH_USE + "\n",
+    ]
+    parts += [f"**{error}**\n" for error in errors]
+    parts += [table.markdown() for table in (*tables, frames)]
+    parts.append("## Figures\n")
+    parts += [f"![{_panel_caption(name)}](figures/figure2_{name}.png)\n\n*{_panel_caption(name)}*\n" for name in panels]
+    parts += [f"![{name}](figures/{name}.svg)\n\n*{CAPTIONS[name]}*\n" for name in figures]
+    parts.append("## Rows\n\nEach trains alone, inside `bundle/`:\n")
+    parts += [f"{name}\n\n    {command}\n" for name, command in commands.items()]
+    return "\n".join(parts)
+
+
+def _for_page(table: Table) -> dict[str, object]:
+    numbers = {
+        place
+        for place in range(len(table.columns))
+        if any(row[place] is not None and not isinstance(row[place], str) for row in table.rows)
+    }
+    return {
+        "name": table.name,
+        "title": table.title,
+        "note": table.note,
+        "columns": table.columns,
+        "texts": table.texts,
+        "numbers": numbers,
+    }
+
+
+def _panel_caption(protocol: str) -> str:
+    return (
+        f"Best, median and worst test frame under the protocol {protocol}, of those with at least 249 px, by the Dice "
+        "of the improved network (or of the last row)."
+    )
+
+
+def _write(path: Path, text: str) -> Path:
+    return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pe_monai.experiment", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("study_page.html.jinja")

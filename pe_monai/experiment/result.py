@@ -1,0 +1,67 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run left on disk, read back for the tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pe_monai.evaluation import summarise
+from pe_monai.experiment.runs import Run
+
+SIZES = ((1, 249), (250, 1000), (1001, None))
+TEXTS = ("image", "clip", "exam", "fold")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of a run on the test frames of its protocol.
+
+    Attributes:
+        run: the run.
+        rows: one a frame, as :func:`pe_monai.evaluation.score_frame` gives them.
+        summary: of the rows, with the study's groups of sizes.
+        epochs: one row an epoch of the training.
+    """
+
+    run: Run
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+    epochs: list[dict[str, float]]
+
+    @property
+    def protocol(self) -> str:
+        """Name of the protocol."""
+        return self.run.datalist.protocol
+
+    @property
+    def name(self) -> str:
+        """Name of the row."""
+        return self.run.row.name
+
+
+def read_result(run: Run) -> Result:
+    """Read the report of a run that was scored."""
+    rows = [
+        {name: value if name in TEXTS else _number(value) for name, value in row.items()}
+        for row in _read_csv(run.scores / "frames.csv")
+    ]
+    written = json.loads((run.scores / "summary.json").read_text(encoding="utf-8"))
+    summary = summarise(rows, written["protocol"], sizes=SIZES)
+    summary["calibration"] = written["calibration"]
+    epochs = [{name: _number(value) for name, value in row.items()} for row in _read_csv(run.folder / "metrics.csv")]
+    return Result(run, rows, summary, epochs)
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan

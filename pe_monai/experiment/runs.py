@@ -1,0 +1,192 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One row under one protocol: trained and scored by MONAI's bundle runner, skipped when done, resumed when cut."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pe_monai.data import write_whole
+from pe_monai.errors import BundleError
+from pe_monai.experiment.datalists import Datalist
+from pe_monai.experiment.rows import Row, settings_hash
+from pe_monai.paths import bundle_dir
+from pe_monai.weights import sha256_of
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+Launch = Callable[[list[str], Path], int]
+
+
+class RunError(RuntimeError):
+    """A training or an evaluation ended with an error; the rest of the study goes on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row under a protocol.
+
+    Attributes:
+        row: the recipe.
+        datalist: the frames.
+        folder: of all that it leaves.
+        budget: overlay of the budget.
+        settings: further values by id of the config.
+        dataset: folder of the data set.
+    """
+
+    row: Row
+    datalist: Datalist
+    folder: Path
+    budget: Path | None
+    settings: Mapping[str, Any]
+    dataset: Path
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the best epoch."""
+        return self.folder / "model.pt"
+
+    @property
+    def masks(self) -> Path:
+        """Folder of the masks of the test frames."""
+        return self.folder / "masks"
+
+    @property
+    def scores(self) -> Path:
+        """Folder of the test's report."""
+        return self.folder / "scores"
+
+    def train(self, launch: Launch) -> bool:
+        """Train, or go on where a training was cut; False if that was done before.
+
+        Raises:
+            RunError: the training ended with an error.
+        """
+        files = self.row.configs("train.json", budget=self.budget)
+        wanted = self._hash(files)
+        marker, started = self.folder / "trained.json", self.folder / "started.json"
+        if _read(marker).get("hash") == wanted and self.weights.is_file():
+            return False
+        is_cut = _read(started).get("hash") == wanted
+        for stale in (marker, self.folder / "scored.json"):
+            stale.unlink(missing_ok=True)
+        _write(started, {"hash": wanted})
+        begin = time.monotonic()
+        self._run(launch, "training", files, {"output_dir": self.folder, "ckpt_path": self.weights, "resume": is_cut})
+        seconds = round(time.monotonic() - begin, 1)
+        _write(marker, {"hash": wanted, "seconds": seconds, "resumed": is_cut, "weights": sha256_of(self.weights)})
+        return True
+
+    def score(self, launch: Launch) -> bool:
+        """Score the test frames and write their masks; False if that was done before.
+
+        Raises:
+            RunError: the evaluation ended with an error.
+        """
+        files = self.row.configs("train.json", "evaluate.json", budget=self.budget)
+        wanted = self._hash(files, weights=sha256_of(self.weights))
+        marker = self.folder / "scored.json"
+        if _read(marker).get("hash") == wanted and (self.scores / "summary.json").is_file():
+            return False
+        places = {"output_dir": self.scores, "masks_dir": self.masks, "ckpt_path": self.weights}
+        self._run(launch, "evaluating", files, {**places, "section": "testing"})
+        _write(marker, {"hash": wanted})
+        return True
+
+    @property
+    def training_time(self) -> tuple[float, bool]:
+        """Seconds that the training took, and whether that is only its last part, since it had been cut."""
+        marker = _read(self.folder / "trained.json")
+        return float(marker.get("seconds", 0)), bool(marker.get("resumed"))
+
+    def _settings_of(self, run_id: str) -> dict[str, Any]:
+        # the frames that are tested are the protocol's, whatever a training selects its epoch on
+        of_training = ("train#", "validate#dataset")
+        return {
+            name: value
+            for name, value in self.settings.items()
+            if run_id == "training" or not name.startswith(of_training)
+        }
+
+    def _hash(self, files: list[Path], **more: str) -> str:
+        return settings_hash(files, {**self.settings, "datalist": self.datalist.sha256, **more})
+
+    def _run(self, launch: Launch, run_id: str, files: list[Path], places: Mapping[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        bundle = bundle_dir()
+        values = {
+            "bundle_root": bundle,
+            "dataset_dir": self.dataset,
+            "datalist": self.datalist.path,
+            **self._settings_of(run_id),
+            **places,
+        }
+        command = [sys.executable, "-m", "monai.bundle", "run", run_id]
+        command += ["--config_file", json.dumps([str(file) for file in files])]
+        command += ["--meta_file", str(bundle / "configs" / "metadata.json")]
+        command += ["--logging_file", str(bundle / "configs" / "logging.conf")]
+        for name, value in values.items():
+            command += [f"--{name}", str(value)]
+        log = self.folder / f"{run_id}.log"
+        if launch(command, log) != 0:
+            raise RunError(f"{self.row.name}, {self.datalist.protocol}: {run_id} failed: {_last_line(log)} ({log})")
+
+
+def launch_logged(command: list[str], log: Path) -> int:
+    """Run a command to its end, its output in a file, and return its exit code."""
+    with log.open("w", encoding="utf-8") as file:
+        return subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, close_fds=False, check=False
+        ).returncode
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keep a second study out of a folder, also while a training lives on whose study was killed.
+
+    Raises:
+        BundleError: another one is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as e:
+                raise BundleError(
+                    f"{folder}: another study, or a training it started, is at work there; wait for its end."
+                ) from e
+            os.set_inheritable(file.fileno(), True)  # the trainings hold the lock too
+        yield
+
+
+def _read(marker: Path) -> dict[str, Any]:
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(marker: Path, content: Mapping[str, Any]) -> None:
+    write_whole(marker, lambda partial: partial.write_text(json.dumps(content), encoding="utf-8"))
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        return "no log"
+    return next((line[:300] for line in reversed(lines) if line), "no output")

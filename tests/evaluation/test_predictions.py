@@ -1,0 +1,115 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Masks that exist already, of any kind and naming: matched with their frames, or refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from pe_monai.cli import main
+from pe_monai.data import load_datalist
+from pe_monai.errors import DatasetError
+from pe_monai.evaluation import match_masks, score_masks
+
+STEMS = ["data/fold1/fold1_process_img/0001", "data/fold2/fold2_process_img/0001", "data/fold2/fold2_process_img/0002"]
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (20, 20)).save(path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{stem}.png" for stem in STEMS],
+        ["fold1/fold1_process_img/0001.png", "fold2/fold2_process_img/0001.png", "fold2/fold2_process_img/0002.tif"],
+        ["fold1_process_img/0001.png", "fold2_process_img/0001.png", "fold2_process_img/0002.bmp"],
+        ["fold1_0001.png", "fold2_0001.png", "fold2_0002.png"],
+        ["fold1_0001_0000.png", "fold2_0001_0000.png", "fold2_0002_0000.png"],
+        ["fold1_process_img_0001.png", "fold2_process_img_0001.png", "fold2_process_img_0002.png"],
+    ],
+    ids=["whole path", "end of it", "folder", "nnU-Net", "nnU-Net channel", "flat"],
+)
+def test_masks_are_found_by_name(tmp_path, names):
+    got = match_masks(touch(tmp_path, *names), STEMS)
+    assert [got[stem].relative_to(tmp_path).as_posix() for stem in STEMS] == names
+
+
+def test_a_bare_name_must_be_one_frames_own(tmp_path):
+    touch(tmp_path, "0002.png")
+    assert list(match_masks(tmp_path, STEMS)) == [STEMS[2]]
+    touch(tmp_path, "0001.png")
+    with pytest.raises(DatasetError, match=r"0001\.png: could be the mask of .*fold1.* or of .*fold2"):
+        match_masks(tmp_path, STEMS)
+
+
+@pytest.fixture(scope="module")
+def items(phantom_root) -> list[dict]:
+    return load_datalist("clip", "validation", phantom_root)
+
+
+def write_truth(items: list[dict], folder: Path, kind: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for item in items:
+        truth = np.asarray(Image.open(item["label"]))[..., 1] > 127
+        name = f"fold{item['fold']}_{Path(item['image']).stem}"
+        if kind == "nii":
+            nibabel.save(nibabel.Nifti1Image(truth.T.astype(np.uint8), np.eye(4)), folder / f"{name}.nii.gz")
+        else:
+            Image.fromarray(truth.astype(np.uint8) * (1 if kind == "labels" else 255)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["png", "labels", "nii"])
+def test_the_truth_itself_scores_one(items, phantom_root, tmp_path, kind):
+    rows = score_masks(write_truth(items, tmp_path / kind, kind), "clip", "validation", phantom_root)
+    assert len(rows) == len(items)
+    assert {row["dice"] for row in rows if row["truth_px"]} == {1.0}
+    assert {row["false_effusion"] for row in rows if not row["truth_px"]} <= {0.0}
+    assert all(row["truth_px"] == row["pred_px"] for row in rows)
+    assert [row["clip"] for row in rows] == [item["clip"] for item in items]
+
+
+def test_the_command_refuses_missing_masks_or_counts_them_as_empty(items, phantom_root, tmp_path, capsys):
+    folder = write_truth(items, tmp_path / "masks", "png")
+    largest = max(items, key=lambda item: (np.asarray(Image.open(item["label"]))[..., 1] > 127).sum())
+    (folder / f"fold{largest['fold']}_{Path(largest['image']).stem}.png").unlink()
+    arguments = ["evaluate", "--data", str(phantom_root), "--predictions", str(folder), "-o", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "no mask for 1 of" in error and Path(largest["image"]).stem in error and "--missing empty" in error
+    assert not (tmp_path / "out").exists()
+    assert main([*arguments, "--missing", "empty"]) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    positives = summary["positives"]
+    assert positives["missed"]["value"] == pytest.approx(1 / positives["frames"])
+    assert positives["mean"]["dice"]["value"] == pytest.approx(1 - 1 / positives["frames"])
+    assert "calibration" not in summary and "uncertainty" not in summary
+    assert "Dice (F1)" in capsys.readouterr().out
+
+
+def test_masks_that_cannot_be_used_are_all_named(items, phantom_root, tmp_path):
+    folder = write_truth(items, tmp_path / "masks", "png")
+    small, broken = sorted(folder.glob("*.png"))[:2]
+    Image.new("L", (20, 30)).save(small)
+    broken.write_bytes(b"no picture")
+    with pytest.raises(
+        DatasetError, match=rf"2 masks cannot be used: .*{small.name}: is 20 wide x 30 high.*{broken.name}"
+    ):
+        score_masks(folder, "clip", "validation", phantom_root)
+
+
+def test_a_folder_without_masks_is_refused(items, phantom_root, tmp_path):
+    touch(tmp_path, "other.png")
+    with pytest.raises(DatasetError, match="no mask for"):
+        score_masks(tmp_path, "clip", "validation", phantom_root, missing="empty")

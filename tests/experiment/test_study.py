@@ -1,0 +1,139 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The study from data to page: its Table 1 against the masks on disk, and what it does not do twice."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SETTINGS
+from PIL import Image
+
+from pe_monai.cli import main
+from pe_monai.errors import BundleError, DatasetError
+from pe_monai.experiment.datalists import prepare_datalist
+from pe_monai.experiment.rows import find_budget, find_rows
+from pe_monai.experiment.runs import only_one
+from pe_monai.experiment.study import Plan, run_study
+
+
+@pytest.fixture
+def plan(phantom_root, tmp_path) -> Plan:
+    return Plan(find_rows(["table1"]), ("clip",), phantom_root, tmp_path / "study", find_budget("small"), SETTINGS)
+
+
+def scores_from_masks(root: Path, masks: Path) -> dict[str, float]:
+    """Table 1 by hand: means over images and pooled, of frames with at least 249 px of green above 127."""
+    counts = []
+    for label in sorted((root / "data/fold3/fold3_mask").glob("*.png")):
+        truth = np.asarray(Image.open(label))[..., 1] > 127
+        pred = np.asarray(Image.open(masks / "data/fold3/fold3_process_img" / label.name)) == 255
+        if truth.sum() >= 249:
+            counts.append((truth.sum(), pred.sum(), (truth & pred).sum(), (truth == pred).sum(), truth.size))
+    truth, pred, both, right, size = np.array(counts, dtype=float).T
+    return {
+        "frames": len(counts),
+        "accuracy, mean": (right / size).mean(),
+        "recall, mean": (both / truth).mean(),
+        "precision, mean": np.where(pred > 0, both / np.maximum(pred, 1), 0).mean(),
+        "F1, mean": (2 * both / (truth + pred)).mean(),
+        "accuracy, pooled": right.sum() / size.sum(),
+        "recall, pooled": both.sum() / truth.sum(),
+        "precision, pooled": both.sum() / pred.sum(),
+        "F1, pooled": 2 * both.sum() / (truth.sum() + pred.sum()),
+    }
+
+
+def test_table1_is_what_the_masks_say_and_a_second_run_does_nothing(plan, launcher, phantom_root):
+    lines = []
+    outcome = run_study(plan, lines.append, launcher)
+    assert outcome.errors == [] and outcome.trained == 2
+    assert [(run_id, row) for run_id, row, _ in launcher.asked] == [
+        ("training", "paper_baseline"),
+        ("evaluating", "paper_baseline"),
+        ("training", "paper_improved"),
+        ("evaluating", "paper_improved"),
+    ]
+    with (plan.output / "tables" / "table1.csv").open(newline="") as file:
+        rows = {(row["row"], row["numbers"]): row for row in csv.DictReader(file)}
+    assert float(rows["paper_improved", "the paper's, public test"]["F1, mean"]) == 0.7734
+    for name in ("paper_baseline", "paper_improved"):
+        expected = scores_from_masks(phantom_root, plan.output / "runs" / "clip" / name / "masks")
+        assert 0.01 < expected["F1, mean"] < 0.99  # the untrained networks mark something, and not all of it
+        got = {key: float(rows[name, "ours, clip"][key]) for key in expected}
+        assert got == pytest.approx(expected, abs=5e-5)
+
+    page = (plan.output / "study.html").read_text()
+    assert page.count("data:image/jpeg") == 1 and page.count("data:image/svg+xml") == 6
+    assert "http" not in page.replace("http-equiv", "").partition("data:image")[0]
+    assert "research use only" in page.lower()
+    assert "77.34" in (plan.output / "study.md").read_text()
+
+    launcher.asked.clear()
+    again = run_study(plan, lines.append, launcher)
+    assert launcher.asked == [] and again.trained == 0
+    assert "was done before" in lines[-1]
+
+
+def test_what_depends_on_a_setting_is_done_anew_and_a_cut_training_is_resumed(plan, launcher):
+    one = Plan(plan.rows[1:], plan.protocols, plan.dataset, plan.output, plan.budget, plan.settings)
+    launcher.failing = {"paper_improved"}
+    failed = run_study(one, launch=launcher)
+    assert failed.page is None
+    assert "the loss is nan" in failed.errors[0] and "paper_improved, clip: training failed" in failed.errors[0]
+    launcher.failing = set()
+    run_study(one, launch=launcher)
+    other = Plan(one.rows, one.protocols, one.dataset, one.output, one.budget, {**SETTINGS, "max_epochs": 3})
+    run_study(other, launch=launcher)
+    assert launcher.asked == [
+        ("training", "paper_improved", False),
+        ("training", "paper_improved", True),  # the same settings: goes on
+        ("evaluating", "paper_improved", False),
+        ("training", "paper_improved", False),  # other settings: from the beginning
+        ("evaluating", "paper_improved", False),
+    ]
+
+
+def test_a_row_that_fails_does_not_stop_the_rest(plan, launcher):
+    launcher.failing = {"paper_baseline"}
+    outcome = run_study(plan, launch=launcher)
+    assert [result.name for result in outcome.results] == ["paper_improved"]
+    assert len(outcome.errors) == 1
+    assert "the loss is nan" in (plan.output / "study.md").read_text()
+
+
+def test_two_studies_cannot_work_in_one_folder(plan):
+    with only_one(plan.output), pytest.raises(BundleError, match="another study"):
+        run_study(plan)
+
+
+def test_without_test_folds_nothing_is_selected_on_what_is_tested(phantom_root, tmp_path):
+    datalist = prepare_datalist(phantom_root, "clip", tmp_path / "clip.json")
+    assert datalist.folds == {"training": "1", "validation": "2", "testing": "3"}
+    assert sum(datalist.frames.values()) == len(list(phantom_root.rglob("*_process_img/*.png")))
+    before = datalist.path.stat().st_mtime_ns
+    assert prepare_datalist(phantom_root, "clip", datalist.path) == datalist
+    assert datalist.path.stat().st_mtime_ns == before
+
+
+def test_unknown_names_are_refused_with_what_there_is(phantom_root, tmp_path, capsys):
+    with pytest.raises(BundleError, match=r"row 'nonsense': no such overlay; name bundle.*paper_improved"):
+        find_rows(["paper_improved+nonsense"])
+    with pytest.raises(BundleError, match="budget 'huge': name one of small, full, none"):
+        find_budget("huge")
+    with pytest.raises(DatasetError, match="protocol 'fold'"):
+        prepare_datalist(phantom_root, "fold", tmp_path / "fold.json")
+    assert main(["study", "--data", str(tmp_path / "absent"), "-o", str(tmp_path)]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_groups_name_rows_once_and_in_order():
+    rows = find_rows(["table1", "ablations"])
+    assert [row.name for row in rows][:3] == ["paper_baseline", "paper_improved", "paper_improved+ablate_padding"]
+    assert len({row.name for row in rows}) == len(rows) == 9
+    assert [file.stem for file in rows[2].overlays] == ["paper_improved", "ablate_padding"]
+    assert rows[2].title == "improved U-Net, the paper's, zero padding"
+    assert find_rows(["bundle"])[0].overlays == ()
