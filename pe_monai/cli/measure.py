@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pe_monai.cli.arguments import add_scale_argument, add_spacing_argument
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -31,13 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", metavar="INPUT", help="a file of masks, or a folder that is searched through"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of the results; made if absent")
-    parser.add_argument(
-        "--spacing",
-        nargs=2,
-        type=_distance,
-        metavar=("ROW", "COLUMN"),
-        help="distance of neighbouring rows and columns in mm, for files that state none; without it: pixels, no grade",
-    )
+    add_spacing_argument(parser)
     parser.add_argument("--clip", action="store_true", help="the files of a folder are the frames of one clip, by name")
     parser.add_argument("--sectors", metavar="DIR", help="sectors (0 and 255) under the names of the masks")
     parser.add_argument(
@@ -48,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", nargs="+", metavar="FILE", default=[], help="ultrasound objects of DICOM Segmentations"
     )
-    parser.add_argument("--scale", choices=("esc2015", "acep"), default="esc2015", help="of grades (default: esc2015)")
+    add_scale_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -182,13 +178,3 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _is_close(given: list[float], own: tuple[float, float]) -> bool:
     return all(math.isclose(one, other, rel_tol=1e-3) for one, other in zip(given, own, strict=True))
-
-
-def _distance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0.01 <= value <= 10:
-        raise argparse.ArgumentTypeError(f"must be a distance of 0.01 to 10 mm, got {text!r}")
-    return value

@@ -1,84 +1,159 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Outline effusion in frames: PNG, JPEG, BMP, TIFF, NIfTI, NRRD, MetaImage or DICOM files, or folders of them."""
+"""Outline effusion in frames, clips and ultrasound DICOM, and measure it in clips and DICOM."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pe_monai.cli.arguments import add_model_arguments, add_scale_argument, add_spacing_argument
+
+if TYPE_CHECKING:
+    from pe_monai.data import FrameFile
+    from pe_monai.errors import FrameError
+    from pe_monai.predictor import Predictor
+    from pe_monai.results import ResultFolder
+    from pe_monai.studies.options import StudyResult
 
 EXAMPLES = """examples:
   pe_monai segment frame.png -o results
   pe_monai segment study1/ study2/ extra.nii.gz -o results --probabilities
-  pe_monai segment frames/ -o results --bundle my_bundle --threshold 0.4"""
+  pe_monai segment exam.zip clip.dcm -o results --capture
+  pe_monai segment clip.mp4 -o results --spacing 0.42 0.42 --video mp4
+
+A frame (PNG, JPEG, BMP, TIFF, NIfTI, NRRD, MetaImage) becomes OUT/masks/ and OUT/overlays/. A clip (MP4, AVI, GIF,
+TIFF, NIfTI, NRRD with several frames) becomes a folder in OUT/clips/, ultrasound DICOM (files, folders, DICOMDIR,
+zip) a folder in OUT/study-N/: DICOM Segmentation and report, measurements, pictures, and one report.html to read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="a frame's file, or a folder that is searched through"
+        "inputs", nargs="+", metavar="INPUT", help="a file, or a folder that is searched through; zip and DICOMDIR too"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of the results; made if absent")
-    parser.add_argument(
-        "--bundle",
-        metavar="DIR",
-        help="MONAI bundle to use; its configs are code, so trust their source (default: the one that ships)",
+    add_model_arguments(parser)
+    frames = parser.add_argument_group("frames")
+    frames.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/ (0 to 255)")
+    frames.add_argument("--save-sector", action="store_true", help="also write OUT/sectors/ (0 or 255)")
+    frames.add_argument("--no-overlays", action="store_true", help="do not write OUT/overlays/")
+    clips = parser.add_argument_group("clips and DICOM")
+    add_spacing_argument(clips)
+    add_scale_argument(clips)
+    clips.add_argument("--video", choices=("gif", "mp4"), help="also write the frames with their outlines as a video")
+    clips.add_argument("--nifti", action="store_true", help="also write the masks as NIfTI")
+    clips.add_argument(
+        "--fractional", action="store_true", help="probabilities in the DICOM Segmentation instead of masks"
     )
-    parser.add_argument("--device", help="such as cpu or cuda:0 (default: CUDA where there is one)")
-    parser.add_argument("--batch-size", type=_positive, default=8, metavar="N", help="frames at a time (default: 8)")
-    parser.add_argument(
-        "--threshold",
-        type=_share,
-        metavar="P",
-        help="probability above which a pixel is effusion (default: the bundle's)",
+    clips.add_argument("--capture", action="store_true", help="also write a DICOM capture with the outlines burned in")
+    clips.add_argument(
+        "--include-identifiers",
+        action="store_true",
+        help="show patient and file names in the pages and tables, too, not only in the DICOM results",
     )
-    parser.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/ (0 to 255)")
-    parser.add_argument("--save-sector", action="store_true", help="also write OUT/sectors/ (0 or 255)")
-    parser.add_argument("--no-overlays", action="store_true", help="do not write OUT/overlays/")
 
 
 def run(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from pe_monai.data import collect_frames
     from pe_monai.predictor import Predictor
-    from pe_monai.results import ResultFolder
+    from pe_monai.results import ResultFolder, write_manifest
 
-    frames, errors = collect_frames(options.inputs)
+    frames, clips, objects, errors = _sort(options.inputs)
     overrides = {} if options.threshold is None else {"threshold": options.threshold}
     predictor = Predictor(options.bundle, options.device, options.batch_size, overrides)
-    results = ResultFolder(
-        options.output,
-        overlays=not options.no_overlays,
-        probabilities=options.probabilities,
-        sectors=options.save_sector,
+    started = time.time()
+    results = None
+    if frames or not (clips or objects):
+        results = ResultFolder(
+            options.output,
+            overlays=not options.no_overlays,
+            probabilities=options.probabilities,
+            sectors=options.save_sector,
+        )
+    for error in errors:
+        _complain(error)
+        if results is not None:
+            results.add_error(error)
+    done, failed = 0, 0 if results else len(errors)
+    if results is not None:
+        _segment_frames(frames, predictor, results)
+        done, failed = results.done, results.failed
+    counts = {"frames": {"done": done, "failed": failed}}
+    if clips or objects:
+        outcome = _segment_clips(clips, objects, predictor, options)
+        counts["clips"] = {"done": len(outcome.clips), "failed": len(outcome.errors)}
+        done, failed = done + len(outcome.clips), failed + len(outcome.errors)
+    write_manifest(Path(options.output), predictor, counts, time.time() - started)
+    print(f"{done} of {done + failed} inputs done, results in {options.output}")
+    if not failed:
+        return 0
+    return 1 if done else 2
+
+
+def _sort(inputs: list[str]) -> tuple[list[FrameFile], list[FrameFile], list[Path], list[FrameError]]:
+    """Single frames, clips, what may hold DICOM, and inputs that are missing or hold nothing."""
+    from pe_monai.data import collect_frames
+    from pe_monai.data.clip_files import VIDEO_SUFFIXES, is_clip
+    from pe_monai.data.reader import FrameReader, is_dicom
+
+    reader = FrameReader()
+    files, errors = collect_frames(
+        inputs, lambda path: path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path)
     )
-    for missing in errors:
-        results.add_error(missing)
-        print(f"pe_monai segment: {missing}", file=sys.stderr)
+    frames: list[FrameFile] = []
+    clips: list[FrameFile] = []
+    objects: list[Path] = []
+    for file in files:
+        if is_dicom(file.path) or file.path.suffix.lower() == ".zip" or file.path.name.upper() == "DICOMDIR":
+            objects.append(file.path)
+        else:
+            (clips if is_clip(file.path) else frames).append(file)
+    return frames, clips, objects, errors
+
+
+def _segment_frames(frames: list[FrameFile], predictor: Predictor, results: ResultFolder) -> None:
+    from tqdm import tqdm
+
     outcomes = predictor.predict_files(frame.path for frame in frames)
     # disable=None: a bar on a terminal, none in a pipe
     for frame, (_, outcome) in tqdm(zip(frames, outcomes, strict=True), total=len(frames), unit="frame", disable=None):
         error = results.add(frame, outcome)
         if error is not None:
-            tqdm.write(f"pe_monai segment: {error}", file=sys.stderr)
-    results.close(predictor)
-    print(f"{results.done} of {results.done + results.failed} inputs done, results in {options.output}")
-    if not results.failed:
-        return 0
-    return 1 if results.done else 2
+            _complain(error, tqdm.write)
+    results.close()
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
-    return int(text)
+def _segment_clips(
+    clips: list[FrameFile], objects: list[Path], predictor: Predictor, options: argparse.Namespace
+) -> StudyResult:
+    from pe_monai.studies import StudyOptions, StudyResult, process_clips, process_study, write_table_of_clips
+
+    wanted = StudyOptions(
+        fractional=options.fractional,
+        capture=options.capture,
+        nifti=options.nifti,
+        video=options.video,
+        spacing=tuple(options.spacing) if options.spacing else None,
+        scale=options.scale,
+        include_identifiers=options.include_identifiers,
+    )
+    output, result = Path(options.output), StudyResult()
+    if objects:
+        result += process_study(objects, output, predictor, wanted)
+    if clips:
+        names = [clip.stem for clip in clips]
+        result += process_clips([clip.path for clip in clips], names, output / "clips", predictor, wanted)
+    for error in result.errors:
+        _complain(error)
+    write_table_of_clips(output, result, wanted)
+    return result
 
 
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, got {text!r}")
-    return value
+def _complain(error: FrameError, write=None) -> None:
+    text = f"pe_monai segment: {error}"
+    if write is None:
+        print(text, file=sys.stderr)
+    else:
+        write(text, file=sys.stderr)

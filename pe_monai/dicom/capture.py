@@ -103,6 +103,7 @@ def _encode(file: IO[bytes], pictures: Iterable[np.ndarray], frame_count: int) -
             number_of_frames=1,
             planar_configuration=0,
             photometric_interpretation="RGB",
+            encoding_plugin="pydicom",
         )
         encoded += b"\0" * (len(encoded) % 2)
         file.write(_ITEM + struct.pack("<L", len(encoded)) + encoded)

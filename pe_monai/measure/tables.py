@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,18 +58,21 @@ def write_measurements(
         "pe_monai": __version__,
         "intended_use": "research use only, not a medical device",
         "scale": {"key": scale, "name": chosen.name, "source": chosen.source},
-        "clips": [_describe(measured) for measured in clips],
+        "clips": [describe_clip(measured) for measured in clips],
         "errors": [str(error) for error in errors],
     }
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     folder = Path(folder)
     write_whole(folder / FILES[0], lambda partial: partial.write_text(text, encoding="utf-8"))
-    rows = [row for measured in clips for row in _frame_rows(measured)]
-    _write_table(folder / FILES[1], [*rows, *({"status": "error", "error": str(error)} for error in errors)])
-    _write_table(folder / FILES[2], [_clip_row(measured) for measured in clips])
+    rows = [row for measured in clips for row in frame_rows(measured)]
+    write_table(
+        folder / FILES[1], FRAME_COLUMNS, [*rows, *({"status": "error", "error": str(error)} for error in errors)]
+    )
+    write_table(folder / FILES[2], CLIP_COLUMNS, [clip_row(measured) for measured in clips])
 
 
-def _describe(measured: MeasuredClip) -> dict[str, Any]:
+def describe_clip(measured: MeasuredClip) -> dict[str, Any]:
+    """A clip's measurements, fit for JSON."""
     described = measured.clip.as_dict()
     places = zip(measured.files, measured.numbers, described["frames"], strict=True)
     frames = [{"file": file, "frame": number, **frame} for file, number, frame in places]
@@ -85,7 +88,7 @@ CLIP_COLUMNS = (
 ).split(",")
 
 
-def _frame_rows(measured: MeasuredClip) -> Iterator[dict[str, Any]]:
+def frame_rows(measured: MeasuredClip) -> Iterator[dict[str, Any]]:
     """A row a frame; thickness and place are those of its thickest region, the area that of all."""
     for file, number, frame in zip(measured.files, measured.numbers, measured.clip.frames, strict=True):
         row: dict[str, Any] = {
@@ -113,7 +116,8 @@ def _frame_rows(measured: MeasuredClip) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _clip_row(measured: MeasuredClip) -> dict[str, Any]:
+def clip_row(measured: MeasuredClip) -> dict[str, Any]:
+    """The row of a clip."""
     clip = measured.clip
     return {
         "file": measured.file,
@@ -130,8 +134,8 @@ def _clip_row(measured: MeasuredClip) -> dict[str, Any]:
     }
 
 
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    columns = CLIP_COLUMNS if path.name == FILES[2] else FRAME_COLUMNS
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV whole or not at all; what a row does not name stays empty."""
 
     def write(partial: Path) -> None:
         with partial.open("w", newline="", encoding="utf-8") as file:

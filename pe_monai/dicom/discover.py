@@ -1,0 +1,170 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Ultrasound studies in files, folders, DICOMDIR and zip archives."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from pe_monai.data.reader import is_dicom
+from pe_monai.dicom.identity import read_integer
+from pe_monai.dicom.reader import check_class
+from pe_monai.errors import FrameError
+
+MAX_UNPACKED = 64 << 30
+_OURS = "pe_monai contributors"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The ultrasound objects of a study.
+
+    Attributes:
+        uid: its Study Instance UID.
+        header: of its first object, without pixels.
+        objects: files, by series and instance number.
+    """
+
+    uid: str
+    header: Dataset
+    objects: tuple[Path, ...]
+
+
+@contextlib.contextmanager
+def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], list[FrameError]]]:
+    """Sort ultrasound objects into studies; what an archive held is there until the context ends.
+
+    Below a folder only what looks like DICOM counts. What pe_monai wrote itself is passed over, and so is a file that
+    holds the very same bytes as another.
+
+    Args:
+        inputs: DICOM files, folders, DICOMDIR files or zip archives.
+
+    Yields:
+        The studies by their UID, and why files could not be used.
+    """
+    errors: list[FrameError] = []
+    with tempfile.TemporaryDirectory(prefix="pe_monai-") as scratch:
+        found: dict[str, tuple[Path, Dataset]] = {}
+        for path in dict.fromkeys(_list_files([Path(given) for given in inputs], Path(scratch), errors)):
+            try:
+                header = _read(path)
+                if header is None:
+                    continue
+                uid = str(header.get("SOPInstanceUID") or path)
+                if uid in found and not filecmp.cmp(path, found[uid][0], shallow=False):
+                    raise FrameError(f"has the same SOP Instance UID as {found[uid][0]} and another content; not used.")
+                found.setdefault(uid, (path, header))
+            except FrameError as e:
+                errors.append(FrameError(f"{path}: {e}"))
+            except OSError as e:
+                errors.append(FrameError(f"{path}: cannot be read ({e.strerror or e})."))
+        studies: dict[str, list[tuple[Path, Dataset]]] = {}
+        for path, header in found.values():
+            studies.setdefault(str(header.get("StudyInstanceUID") or ""), []).append((path, header))
+        yield [_study(uid, members) for uid, members in sorted(studies.items())], errors
+
+
+def _study(uid: str, members: list[tuple[Path, Dataset]]) -> Study:
+    def order(member: tuple[Path, Dataset]) -> tuple:
+        header = member[1]
+        numbers = [read_integer(header, keyword, 0) for keyword in ("SeriesNumber", "InstanceNumber")]
+        return (numbers[0], str(header.get("SeriesInstanceUID")), numbers[1], str(header.get("SOPInstanceUID")))
+
+    members = sorted(members, key=order)
+    return Study(uid, members[0][1], tuple(path for path, _ in members))
+
+
+def _read(path: Path) -> Dataset | None:
+    """The header of an ultrasound object; None for what is to be passed over."""
+    if path.stat().st_size == 0:
+        raise FrameError("is empty (0 bytes); send it again.")
+    try:
+        header = dcmread(path, stop_before_pixels=True)
+        sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+        is_ours = header.get("Manufacturer") == _OURS
+    except InvalidDicomError as e:
+        raise FrameError("is no DICOM file.") from e
+    except Exception as e:  # pydicom raises what it likes on damaged bytes
+        reason = " ".join(str(e).split())[:120] or type(e).__name__
+        raise FrameError(f"is a damaged DICOM file ({reason}); send it again from the archive.") from e
+    if sop_class == MediaStorageDirectoryStorage or is_ours:
+        return None
+    check_class(header)
+    return header
+
+
+def _list_files(inputs: list[Path], scratch: Path, errors: list[FrameError]) -> Iterator[Path]:
+    for given in inputs:
+        try:
+            if given.is_dir():
+                yield from (path for path in sorted(given.rglob("*")) if path.is_file() and is_dicom(path))
+            elif not given.exists():
+                errors.append(FrameError(f"{given}: no such file or folder; check the path."))
+            elif given.suffix.lower() == ".zip":
+                yield from _unpack(given, scratch, errors)
+            elif given.name.upper() == "DICOMDIR":
+                yield from _follow(given, errors)
+            else:
+                yield given
+        except OSError as e:
+            errors.append(FrameError(f"{given}: cannot be read ({e.strerror or e})."))
+
+
+def _follow(directory: Path, errors: list[FrameError]) -> Iterator[Path]:
+    """Files that a DICOMDIR lists (PS3.3, F.3); they must lie below its own folder."""
+    try:
+        records = list(dcmread(directory).get("DirectoryRecordSequence") or [])
+    except Exception as e:  # pydicom raises what it likes on damaged bytes
+        errors.append(FrameError(f"{directory}: is no DICOMDIR that can be read; name its folder instead."))
+        del e
+        return
+    for record in records:
+        parts = record.get("ReferencedFileID")
+        if not parts:
+            continue
+        parts = [parts] if isinstance(parts, str) else [str(part) for part in parts]
+        path = directory.parent.joinpath(*parts)
+        if ".." in parts or not path.resolve().is_relative_to(directory.parent.resolve()):
+            errors.append(FrameError(f"{directory}: lists a file outside its own folder, which is not opened."))
+        elif not path.is_file():
+            errors.append(FrameError(f"{path}: is listed in DICOMDIR and missing; copy the whole medium."))
+        else:
+            yield path
+
+
+def _unpack(archive: Path, scratch: Path, errors: list[FrameError]) -> Iterator[Path]:
+    """DICOM members of an archive, under names of our own."""
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [member for member in file.infolist() if not member.is_dir()]
+            if sum(member.file_size for member in members) > MAX_UNPACKED:
+                raise FrameError(f"{archive}: holds more than {MAX_UNPACKED >> 30} GiB; unpack it yourself.")
+            before = 0
+            for number, member in enumerate(members):
+                target = folder / f"{number:06}{PurePosixPath(member.filename).suffix[:8]}"
+                with file.open(member) as source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out)
+                if is_dicom(target):
+                    before += 1
+                    yield target
+                else:
+                    target.unlink()
+            if not before:
+                errors.append(FrameError(f"{archive}: holds no DICOM file."))
+    except FrameError as e:
+        errors.append(e)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as e:  # damaged, encrypted, unknown method
+        errors.append(FrameError(f"{archive}: cannot be unpacked ({' '.join(str(e).split())[:120]})."))

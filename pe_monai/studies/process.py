@@ -1,0 +1,241 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Studies of ultrasound objects, and clips of any other kind, to folders of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pe_monai import __version__
+from pe_monai.errors import FrameError
+from pe_monai.measure import find_scale
+from pe_monai.measure.tables import CLIP_COLUMNS, clip_row, write_table
+from pe_monai.report.page import ClipSection, write_page
+from pe_monai.results import provenance
+from pe_monai.studies.folder import whole_folder
+from pe_monai.studies.options import ClipResult, StudyOptions, StudyResult
+from pe_monai.studies.outputs import measured_clip, write_files, write_objects
+from pe_monai.studies.section import describe_clip
+from pe_monai.studies.segmented import SegmentedClip, segment_clip
+
+if TYPE_CHECKING:
+    from pe_monai.data.clips import Clip
+    from pe_monai.dicom.discover import Study
+    from pe_monai.dicom.reader import UltrasoundClip
+    from pe_monai.predictor import Predictor
+
+PAGE, TABLE = "report.html", "clips.csv"
+
+
+def process_study(
+    inputs: Sequence[str | Path], output: str | Path, predictor: Predictor, options: StudyOptions
+) -> StudyResult:
+    """Outline and measure the ultrasound of one or several studies, and write what viewers and people read.
+
+    Each study gets a folder with an HTML page and a folder for each clip; their names are numbers, in the order of the
+    identifiers, so that they tell nothing and a rerun gives the same. A clip's folder is there whole or not at all.
+
+    Args:
+        inputs: DICOM files, folders, DICOMDIR or zip archives.
+        output: where the studies' folders go; made if absent.
+        predictor: a bundle.
+        options: what to write.
+
+    Returns:
+        What came of it; an object that cannot be used is an error in it, and the rest is done.
+
+    Raises:
+        OSError: the results cannot be written.
+    """
+    from pe_monai.dicom.discover import find_studies
+
+    result = StudyResult()
+    with find_studies([Path(given) for given in inputs]) as (studies, errors):
+        result.errors += errors
+        for number, study in enumerate(studies, start=1):
+            _process_one(study, number, Path(output) / f"study-{number}", predictor, options, result)
+    return result
+
+
+def process_clips(
+    paths: Sequence[str | Path], names: Sequence[str], output: str | Path, predictor: Predictor, options: StudyOptions
+) -> StudyResult:
+    """Outline and measure clips that are no DICOM; each gets a folder of its name, all of them one page.
+
+    Args:
+        paths: the files.
+        names: of the results of each, with forward slashes.
+        output: where the folders and the page go; made if absent.
+        predictor: a bundle.
+        options: what to write.
+
+    Returns:
+        What came of it; a file that cannot be used is an error in it, and the rest is done.
+
+    Raises:
+        OSError: the results cannot be written.
+    """
+    from pe_monai.data.clip_files import open_clip
+
+    result, output, sections = StudyResult(), Path(output), []
+    for path, name in zip(map(Path, paths), names, strict=True):
+        try:
+            clip = open_clip(path)
+            sections.append(_write_clip(clip, name, output / name, predictor, options, result))
+        except FrameError as e:
+            result.errors.append(_named(e, path))
+    result.pages.append(_write_summary(output, "Pericardial effusion in clips", sections, result, predictor, options))
+    return result
+
+
+def write_table_of_clips(output: Path, result: StudyResult, options: StudyOptions) -> None:
+    """Write ``clips.csv``: a row for each clip of all studies, then the errors."""
+    rows: list[dict[str, Any]] = [
+        {**clip.row, "folder": _below(clip.folder, output), "status": "ok"} for clip in result.clips
+    ]
+    rows += [{"status": "error", "error": _shown(error, options)} for error in result.errors]
+    write_table(output / TABLE, ("folder", "status", *CLIP_COLUMNS, "error"), rows)
+
+
+def _process_one(
+    study: Study, number: int, folder: Path, predictor: Predictor, options: StudyOptions, result: StudyResult
+) -> None:
+    sections, place = [], 0
+    before = len(result.errors)
+    for clip in _open_objects(study, result):
+        place += 1
+        name = f"clip-{place}"
+        try:
+            sections.append(_write_clip(clip, name, folder / name, predictor, options, result, clip.header))
+        except FrameError as e:
+            result.errors.append(_named(e, clip.path))
+    if place == 0 and len(result.errors) == before:
+        return
+    facts = _identifiers(study) if options.include_identifiers else {}
+    title = f"Pericardial effusion: study {number}"
+    result.pages.append(_write_summary(folder, title, sections, result, predictor, options, before, facts))
+
+
+def _open_objects(study: Study, result: StudyResult) -> Iterator[UltrasoundClip]:
+    from pe_monai.dicom.reader import open_ultrasound
+
+    for path in study.objects:
+        try:
+            yield from open_ultrasound(path)
+        except FrameError as e:
+            result.errors.append(_named(e, path))
+
+
+def _write_clip(
+    clip: Clip,
+    name: str,
+    folder: Path,
+    predictor: Predictor,
+    options: StudyOptions,
+    result: StudyResult,
+    header: Any = None,
+) -> ClipSection:
+    """Results of one clip, whole or not at all; returns what the page says about it."""
+    made_by = provenance(predictor)
+    with whole_folder(folder) as partial:
+        seen = segment_clip(clip, predictor, options, partial)
+        facts: dict[str, Any] = {"clip": name, "notes": list(clip.notes)}
+        if options.include_identifiers:
+            facts["file"] = str(clip.path)
+        objects = []
+        if header is not None:
+            algorithm = _algorithm(made_by, clip, options)
+            objects = write_objects(partial, header, seen, options, algorithm)
+        write_files(partial, seen, options, facts, made_by)
+    result.clips.append(
+        ClipResult(
+            name=name,
+            folder=folder,
+            objects=tuple(folder / file for file in objects),
+            measurement=seen.measurement,
+            row=clip_row(measured_clip(seen, name)),
+        )
+    )
+    result.errors += [*(FrameError(f"{clip.path}: {fault}") for fault in clip.faults), *_first_and_count(seen)]
+    title = str(clip.path) if options.include_identifiers else name
+    return describe_clip(seen, title)
+
+
+def _first_and_count(seen: SegmentedClip) -> list[FrameError]:
+    """One error for all frames of a clip that could not be used."""
+    if not seen.bad_frames:
+        return []
+    first = next(iter(seen.bad_frames.values()))
+    count = f"{len(seen.bad_frames)} of {len(seen)} frames"
+    return [FrameError(f"{seen.clip.path}: {count} cannot be used, first: {first}")]
+
+
+def _algorithm(made_by: Mapping[str, Any], clip: Clip, options: StudyOptions) -> dict[str, Any]:
+    """What made the objects; another choice of these is another series."""
+    settings = {
+        **{name: value for name, value in made_by["settings"].items() if name not in ("batch_size", "device")},
+        "fractional": options.fractional,
+        "scale": options.scale,
+        "spacing": None if clip.spacing else options.spacing,
+        "region": clip.name,
+    }
+    return {
+        "name": "pe_monai",
+        "version": __version__,
+        "weights_sha256": made_by["weights_sha256"],
+        "settings": settings,
+    }
+
+
+def _write_summary(
+    folder: Path,
+    title: str,
+    sections: Sequence[ClipSection],
+    result: StudyResult,
+    predictor: Predictor,
+    options: StudyOptions,
+    first_error: int = 0,
+    facts: Mapping[str, str] | None = None,
+) -> Path:
+    made_by = provenance(predictor)
+    scale = find_scale(options.scale)
+    settings = {
+        "pe_monai": __version__,
+        "Bundle": made_by["bundle"],
+        "Weights, SHA-256": made_by["weights_sha256"],
+        **{name.replace("_", " ").capitalize(): value for name, value in made_by["settings"].items()},
+        "Scale of grades": f"{scale.name}: {scale.source}",
+    }
+    errors = [_shown(error, options) for error in result.errors[first_error:]]
+    return write_page(folder / PAGE, title, sections, errors, settings, facts)
+
+
+def _named(error: FrameError, path: Path) -> FrameError:
+    """An error that names the file."""
+    text = str(error)
+    return error if text.startswith(str(path)) else FrameError(f"{path}: {text}")
+
+
+def _shown(error: FrameError, options: StudyOptions) -> str:
+    """An error as it may be written; without the file's folder and name, which may name the patient."""
+    if options.include_identifiers:
+        return str(error)
+    name, separator, reason = str(error).partition(": ")
+    return f"An object: {reason}" if separator and ("/" in name or "\\" in name or Path(name).suffix) else str(error)
+
+
+def _identifiers(study: Study) -> dict[str, str]:
+    header = study.header
+    names = {
+        "Patient": "PatientName",
+        "Patient ID": "PatientID",
+        "Study date": "StudyDate",
+        "Study UID": "StudyInstanceUID",
+    }
+    return {name: str(header.get(keyword) or "–") for name, keyword in names.items()}
+
+
+def _below(folder: Path, output: Path) -> str:
+    return folder.relative_to(output).as_posix() if folder.is_relative_to(output) else str(folder)

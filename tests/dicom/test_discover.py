@@ -1,0 +1,118 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Studies in folders, media and archives; what is none of them is reported and the rest is found."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+
+import pydicom
+import pytest
+from pydicom import uid
+from pydicom.fileset import FileSet
+
+from pe_monai.data import phantom_clip
+from pe_monai.dicom.discover import find_studies
+from pe_monai.dicom.phantom import write_phantom_object
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two studies, of two objects and of one."""
+    root = tmp_path / "export"
+    for study, number, seed in ((1, 2, 1), (1, 1, 2), (2, 1, 3)):
+        path = write_phantom_object(
+            root / f"st{study}" / f"IM{seed}", phantom_clip(seed, 1, (64, 96), "black", 12.0, 15.0), study=study
+        )
+        dataset = pydicom.dcmread(path)
+        dataset.InstanceNumber = number
+        dataset.save_as(path)
+    (root / "README.txt").write_text("no DICOM")
+    return root
+
+
+def names(studies) -> list[list[str]]:
+    return sorted([path.name for path in study.objects] for study in studies)
+
+
+def test_folder_with_several_studies_in_order(folder):
+    with find_studies([folder, folder / "st1"]) as (studies, errors):
+        assert names(studies) == [["IM2", "IM1"], ["IM3"]] and errors == []
+        assert [study.uid for study in studies] == sorted(study.uid for study in studies)
+        assert {str(study.header.PatientName) for study in studies} == {"Phantom^1", "Phantom^2"}
+
+
+def test_zip_archive(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                archive.write(path, "../../" + path.name)  # a name that would leave the folder
+    with find_studies([tmp_path / "a.zip"]) as (studies, errors):
+        assert sorted(len(study.objects) for study in studies) == [1, 2] and errors == []
+        inside = studies[0].objects[0]
+        assert inside.is_file()
+    assert not inside.exists() and not (tmp_path.parent / "IM1").exists()
+
+
+def test_dicomdir(folder, tmp_path):
+    media = FileSet()
+    for path in sorted(folder.rglob("IM*")):
+        media.add(path)
+    media.write(tmp_path / "medium")
+    (tmp_path / "medium" / "stray.dcm").write_bytes((folder / "st1" / "IM1").read_bytes())
+    with find_studies([tmp_path / "medium" / "DICOMDIR"]) as (studies, errors):
+        assert sorted(len(study.objects) for study in studies) == [1, 2] and errors == []
+    shutil.rmtree(next(path for path in (tmp_path / "medium").rglob("PT*") if path.is_dir()))
+    with find_studies([tmp_path / "medium" / "DICOMDIR"]) as (studies, errors):
+        assert studies and "is missing" in str(errors[0]) or "missing" in str(errors[0])
+
+
+def test_dicomdir_that_points_outside(folder, tmp_path):
+    media = FileSet()
+    media.add(folder / "st1" / "IM1")
+    media.write(tmp_path / "medium")
+    path = tmp_path / "medium" / "DICOMDIR"
+    directory = pydicom.dcmread(path)
+    for record in directory.DirectoryRecordSequence:
+        if "ReferencedFileID" in record:
+            record.ReferencedFileID = ["..", "export", "st1", "IM1"]
+    directory.save_as(path)
+    with find_studies([path]) as (studies, errors):
+        assert studies == [] and "outside" in str(errors[0])
+
+
+def test_bad_files_are_reported_and_the_rest_is_found(folder, tmp_path):
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "text.dcm").write_text("text" * 100)
+    good = (folder / "st1" / "IM1").read_bytes()
+    (folder / "cut.dcm").write_bytes(good[:300])
+    (folder / "again.dcm").write_bytes(good)
+    other = pydicom.dcmread(folder / "st1" / "IM1")
+    other.InstanceNumber = 9
+    other.save_as(folder / "same_uid.dcm")
+    other.SOPClassUID, other.SOPInstanceUID = uid.CTImageStorage, "1.2.3"
+    other.save_as(folder / "ct.dcm")
+    other.SOPClassUID, other.Manufacturer = uid.SegmentationStorage, "pe_monai contributors"
+    other.save_as(folder / "ours.dcm")
+    (tmp_path / "broken.zip").write_bytes(b"PK\3\4 no archive")
+    with find_studies([folder, tmp_path / "gone", tmp_path / "broken.zip"]) as (studies, errors):
+        assert sum(len(study.objects) for study in studies) == 3
+        texts = "\n".join(map(str, errors))
+        for words in (
+            "empty.dcm: is empty",
+            "text.dcm: is no DICOM file",
+            "CT Image Storage",
+            "gone: no such file",
+            "broken.zip: cannot be unpacked",
+            "same SOP Instance UID",
+        ):
+            assert words in texts, words
+        assert "ours.dcm" not in texts and "README" not in texts and "Phantom^" not in texts
+
+
+def test_archive_without_dicom(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "text")
+    with find_studies([tmp_path / "a.zip"]) as (studies, errors):
+        assert studies == [] and "holds no DICOM file" in str(errors[0])

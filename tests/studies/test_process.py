@@ -1,0 +1,194 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Phantom studies through the shipped weights: masks, measurements, DICOM objects, pages, and nothing of the patient."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+
+pytest.importorskip("highdicom", reason="needs the extra 'dicom'")
+
+from pe_monai.cli import main  # noqa: E402
+from pe_monai.data import phantom_clip  # noqa: E402
+from pe_monai.dicom.phantom import phantom_object, tissue_region, write_phantom_object  # noqa: E402
+from pe_monai.dicom.segmentation_reader import read_segmentation  # noqa: E402
+from pe_monai.paths import bundle_dir  # noqa: E402
+from pe_monai.predictor import Predictor  # noqa: E402
+from pe_monai.studies import StudyOptions, process_clips, process_study  # noqa: E402
+
+SIZE = (224, 320)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    if not (bundle_dir() / "models" / "model.pt").is_file():
+        pytest.skip("the bundle has no weights: train with 'pe_monai train' first")
+    return Predictor(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return phantom_clip(6, 6, SIZE, "black", 18.0, 16.0)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, predictor, clip):
+    """A study of two clips, the second without effusion, with everything that can be asked for."""
+    folder = tmp_path_factory.mktemp("study")
+    write_phantom_object(folder / "in" / "Phantom_One_1.dcm", clip)
+    write_phantom_object(folder / "in" / "Phantom_One_2.dcm", phantom_clip(9, 2, SIZE, "black", 0.0, 16.0))
+    options = StudyOptions(capture=True, nifti=True, video="gif")
+    return folder, process_study([folder / "in"], folder / "out", predictor, options)
+
+
+def test_what_is_written(results):
+    folder, result = results
+    assert result.errors == [] and len(result.clips) == 2 and len(result.objects) == 6
+    one = folder / "out" / "study-1" / result.clips[0].name
+    assert {path.name for path in one.iterdir()} == {
+        "segmentation.dcm",
+        "report.dcm",
+        "capture.dcm",
+        "measurements.json",
+        "frames.csv",
+        "thickness.png",
+        "contact_sheet.png",
+        "masks.nii.gz",
+        "overlay.gif",
+    }
+    assert result.pages == [folder / "out" / "study-1" / "report.html"]
+
+
+def test_segmentation_is_the_predictor_s_mask(results, predictor, clip):
+    folder, result = results
+    sources = list((folder / "in").iterdir())
+    number = next(n for n, done in enumerate(result.clips) if len(done.measurement.frames) == 6)
+    expected = np.stack([seen.mask for seen in predictor.predict_clip([frame.image for frame in clip])])
+    assert expected.any()
+    masks, spacing, _ = read_segmentation(result.clips[number].folder / "segmentation.dcm", sources)
+    np.testing.assert_array_equal(masks, expected)
+    assert spacing == pytest.approx(clip[0].spacing)
+    image = nibabel.load(result.clips[number].folder / "masks.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj)[:, :, 0].T > 0, expected)
+
+
+def test_report_measurement_and_page_agree(results):
+    _, result = results
+    done = next(done for done in result.clips if len(done.measurement.frames) == 6)
+    content = json.loads((done.folder / "measurements.json").read_text())
+    largest = content["largest"]["thickness_mm"]
+    assert largest == done.measurement.largest_mm and 8 < largest < 25  # 18 mm in truth
+    with (done.folder / "frames.csv").open(newline="") as file:
+        assert max(float(row["thickness_mm"]) for row in csv.DictReader(file)) >= largest - 1e-3
+    numbers = [
+        float(item.MeasuredValueSequence[0].NumericValue)
+        for item in walk(pydicom.dcmread(done.folder / "report.dcm"))
+        if "MeasuredValueSequence" in item
+    ]
+    assert any(number == pytest.approx(largest, rel=1e-3) for number in numbers)
+    page = result.pages[0].read_text()
+    assert f"{largest:.1f} mm" in page and "research use only" in page.lower()
+    assert page.count("<section") >= 3 and "http://" not in page and "https://" not in page
+
+
+def walk(dataset):
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield item
+                yield from walk(item)
+
+
+def test_nothing_of_the_patient_but_in_the_objects(results):
+    folder, result = results
+    for path in (folder / "out").rglob("*"):
+        assert "Phantom" not in path.name
+        if path.is_file() and path.suffix != ".dcm":
+            assert b"Phantom_One" not in path.read_bytes() and b"PHANTOM1" not in path.read_bytes()
+    assert str(pydicom.dcmread(result.objects[0]).PatientName) == "Phantom^1"
+
+
+def test_identifiers_on_request(tmp_path, predictor, clip):
+    path = write_phantom_object(tmp_path / "Phantom_One.dcm", clip[:1])
+    result = process_study([path], tmp_path / "out", predictor, StudyOptions(include_identifiers=True))
+    page = result.pages[0].read_text()
+    assert "Phantom^1" in page and "Phantom_One.dcm" in page
+
+
+def test_a_rerun_replaces_and_repeats_the_uids(tmp_path, predictor, clip):
+    path = write_phantom_object(tmp_path / "a.dcm", clip[:2])
+    uids = []
+    for options in (StudyOptions(), StudyOptions(), StudyOptions(fractional=True)):
+        result = process_study([path], tmp_path / "out", predictor, options)
+        assert len(result.clips) == 1
+        uids.append([pydicom.dcmread(one).SOPInstanceUID for one in result.objects])
+    assert uids[0] == uids[1] and not set(uids[0]) & set(uids[2])
+
+
+def test_two_pictures_in_one_object(tmp_path, predictor, clip):
+    frame = clip[0]
+    pair = np.concatenate([frame.image, np.zeros_like(frame.image)], axis=1)[None].repeat(2, axis=0)
+    pair[:, :, SIZE[1] :] = phantom_clip(8, 1, SIZE, "black", 0.0, 16.0)[0].image
+    dataset = phantom_object(pair, None, "RGB", ["pair"], 1)
+    left = tissue_region((0, 0, *SIZE), frame.spacing)
+    right = tissue_region((0, SIZE[1], SIZE[0], 2 * SIZE[1]), (0.3, 0.3))
+    dataset.SequenceOfUltrasoundRegions = [left, right]
+    dataset.save_as(tmp_path / "pair.dcm", enforce_file_format=True)
+    result = process_study([tmp_path / "pair.dcm"], tmp_path / "out", predictor, StudyOptions())
+    assert [done.measurement.frames[0].spacing for done in result.clips] == [
+        pytest.approx(frame.spacing),
+        pytest.approx((0.3, 0.3)),
+    ]
+    assert len({pydicom.dcmread(path).SOPInstanceUID for path in result.objects}) == 4
+    alone = predictor.predict([frame.image])[0].mask
+    masks, *_ = read_segmentation(result.clips[0].folder / "segmentation.dcm", [tmp_path / "pair.dcm"])
+    overlap = 2 * (masks[0][:, : SIZE[1]] & alone).sum() / (masks[0].sum() + alone.sum())
+    assert overlap > 0.97 and not masks[0][:, SIZE[1] :].any()
+
+
+def test_bad_objects_cost_only_themselves(tmp_path, predictor, clip, capsys):
+    good = write_phantom_object(tmp_path / "in" / "good.dcm", clip[:2])
+    data = good.read_bytes()
+    other = pydicom.dcmread(good)
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    other.NumberOfFrames = 5
+    other.save_as(tmp_path / "in" / "three_missing.dcm")
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.5"
+    other.NumberOfFrames, other.PixelData = 2, b"\0" * len(other.PixelData)
+    other.save_as(tmp_path / "in" / "dark.dcm")
+    (tmp_path / "in" / "cut.dcm").write_bytes(data[:900])
+    code = main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--device", "cpu"])
+    err = capsys.readouterr().err
+    assert code == 1
+    for words in ("announces 5 frames and holds 2", "dark.dcm", "cut.dcm"):
+        assert words in err, err
+    assert "Traceback" not in err
+    with (tmp_path / "out" / "clips.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    print(err)
+    assert [row["status"] for row in rows].count("ok") == 2 and [row["status"] for row in rows].count("error") == 3
+    assert not any("three_missing" in row["error"] for row in rows)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["clips"] == {"done": 2, "failed": 3}
+
+
+def test_clips_without_dicom(tmp_path, predictor, clip):
+    from PIL import Image
+
+    images = [Image.fromarray(frame.image) for frame in clip[:3]]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    paths, names = [tmp_path / "a.tif", tmp_path / "broken.mp4"], ["a", "broken"]
+    for spacing in (None, clip[0].spacing):
+        result = process_clips(paths, names, tmp_path / "out", predictor, StudyOptions(spacing=spacing))
+        (done,) = result.clips
+        assert (done.measurement.largest_mm is None) == (spacing is None)
+        assert done.objects == () and len(result.errors) == 1 and "broken.mp4" in str(result.errors[0])
+        page = result.pages[0].read_text()
+        assert ("the pixel size is not known" in page.lower()) == (spacing is None)
