@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
 
-from pe_monai.data import FrameReader
-from pe_monai.errors import BundleError, DeviceError, FrameError, find_frame_error
+from pe_monai.data import FrameReader, phantom_frame
+from pe_monai.errors import BundleError, DeviceError, ExportError, FrameError, find_frame_error
 from pe_monai.measure import frame_score, frame_uncertainty
 from pe_monai.paths import bundle_dir
+from pe_monai.runtimes import RUNTIMES, Session, open_export, start_session
 from pe_monai.transforms import SectorNotFoundError
 from pe_monai.weights import load_weights
 
@@ -65,12 +67,15 @@ class Predictor:
         bundle: folder of the bundle; the one that ships by default. MONAI executes what a bundle's configs say, so use
             only bundles from a source you trust.
         device: such as "cpu" or "cuda:0"; the bundle's choice by default (CUDA where there is one).
-        batch_size: frames that go through the network together.
+        batch_size: frames held in memory; while the network works on half of them, the others are read and prepared.
         overrides: values for ids that the config has, such as ``{"threshold": 0.4}``.
+        runtime: what computes the network: "torch"; "openvino" or "onnx", for which it is converted in memory; "auto",
+            which is OpenVINO on a CPU where it is installed; or a folder that ``pe_monai export`` wrote.
 
     Raises:
         BundleError: the folder is no bundle, or its config cannot be used.
         DeviceError: there is no such device.
+        ExportError: the runtime is unknown or not installed, or the exported network is not that of these weights.
         ValueError: ``batch_size`` is below 1.
         WeightsError: its weights are missing, damaged or of another network.
     """
@@ -81,6 +86,7 @@ class Predictor:
         device: str | None = None,
         batch_size: int = 8,
         overrides: Mapping[str, Any] | None = None,
+        runtime: str | Path = "torch",
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -120,6 +126,8 @@ class Predictor:
         self.weights_path = Path(weights)
         self.weights_sha256 = load_weights(self.network, weights)
         self.network.eval()
+        self.session = self._start(runtime)
+        self.settings["runtime"] = self.session.name if self.session else "torch"
 
     def predict(self, frames: Sequence[np.ndarray]) -> list[Prediction]:
         """Segment frames in memory.
@@ -130,17 +138,12 @@ class Predictor:
         Raises:
             FrameError: one of them is no such array, or shows no sector; the message gives its place in the list.
         """
-        items = []
-        for place, frame in enumerate(frames):
-            try:
-                items.append(self._prepare(_x_first(frame)))
-            except (FrameError, SectorNotFoundError) as e:
-                raise FrameError(f"frame {place}: {e}") from e
-        return [
-            prediction
-            for start in range(0, len(items), self.batch_size)
-            for prediction in self._segment(items[start : start + self.batch_size])
-        ]
+        predictions = []
+        for outcome in self._predict_all(self._take(frame, place) for place, frame in enumerate(frames)):
+            if isinstance(outcome, FrameError):
+                raise outcome
+            predictions.append(outcome)
+        return predictions
 
     def predict_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[Path, Prediction | FrameError]]:
         """Segment files, a batch at a time and in their order; one that cannot be used yields its error instead."""
@@ -159,6 +162,17 @@ class Predictor:
         """
         yield from self._predict_all(self._take(frame, number) for number, frame in enumerate(frames, start=1))
 
+    def prepare(self, frame: str | Path | np.ndarray) -> torch.Tensor:
+        """What the network is given of a frame, a file or an array as above: (1, C, H, W) float32.
+
+        Raises:
+            FrameError: the frame cannot be used.
+        """
+        item = self._load(Path(frame)) if isinstance(frame, (str, Path)) else self._take(frame, 1)
+        if isinstance(item, FrameError):
+            raise item
+        return item["image"].as_tensor()[None]
+
     def _take(self, frame: np.ndarray | FrameError, number: int) -> dict | FrameError:
         if isinstance(frame, FrameError):
             return frame
@@ -168,17 +182,25 @@ class Predictor:
             return FrameError(f"frame {number}: {e}")
 
     def _predict_all(self, items: Iterable[dict | FrameError]) -> Iterator[Prediction | FrameError]:
-        """Predictions of prepared frames in their order, errors in between, a batch of frames at a time."""
-        batch: list[dict | FrameError] = []
-        for item in items:
-            if not batch and isinstance(item, FrameError):
-                yield item
-                continue
-            batch.append(item)
-            if sum(isinstance(one, dict) for one in batch) == self.batch_size:
-                yield from self._finish(batch)
-                batch = []
-        yield from self._finish(batch)
+        """Predictions of prepared frames in their order, errors in between.
+
+        The network works on a part of them in a thread of its own; meanwhile the next part is prepared and the one
+        before is finished, both here, so that what the frames come from need not be safe for threads.
+        """
+        items, size = iter(items), max(1, self.batch_size // 2)
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(1, "pe_monai network", torch.set_num_threads, (threads,)) as network:
+            running = None
+            while True:
+                with _one_thread():
+                    part = list(itertools.islice(items, size))
+                good = [item for item in part if isinstance(item, dict)]
+                started = (part, network.submit(self._infer, good)) if part else None
+                if running is not None:
+                    yield from self._finish(running[0], running[1].result())
+                if started is None:
+                    return
+                running = started
 
     def _load(self, path: Path) -> dict | FrameError:
         try:
@@ -203,36 +225,65 @@ class Predictor:
         # raised in the except clause it would get its own wrapper for its context, a circle without end
         raise cause
 
-    def _finish(self, batch: list[dict | FrameError]) -> Iterator[Prediction | FrameError]:
-        predictions = iter(self._segment([item for item in batch if isinstance(item, dict)]))
-        for item in batch:
-            yield next(predictions) if isinstance(item, dict) else item
-
-    def _segment(self, items: list[dict]) -> list[Prediction]:
+    def _infer(self, items: list[dict]) -> torch.Tensor:
         if not items:
-            return []
+            return torch.empty(0)
         images = torch.stack([item["image"].as_tensor() for item in items]).to(self.device)
         amp = torch.autocast("cuda") if self.device.type == "cuda" else contextlib.nullcontext()
         with torch.inference_mode(), amp:
-            logits = self.inferer(images, self.network).cpu()
-        predictions = []
-        for item, pred in zip(items, logits, strict=True):
-            frame = item.pop("frame")
-            out = self.postprocessing({**item, "pred": pred.clone()})
-            probability, sector = (_row_first(out[key][0]) for key in ("probability", "sector"))
-            mask = _row_first(out["pred"]) > 0
-            predictions.append(
-                Prediction(
-                    mask=mask,
-                    probability=probability.astype(np.float32),
-                    sector=sector > 0,
-                    frame=np.ascontiguousarray(frame.numpy().swapaxes(0, 1)),
-                    score=frame_score(probability, sector),
-                    uncertainty=frame_uncertainty(probability, mask, sector),
-                    meta=dict(frame.meta),
-                )
+            return self.inferer(images, self.session or self.network).cpu()
+
+    def _finish(self, part: list, logits: torch.Tensor) -> Iterator[Prediction | FrameError]:
+        rest = iter(logits)
+        for item in part:
+            if isinstance(item, dict):
+                with _one_thread():
+                    item = self._postprocess(item, next(rest))
+            yield item
+
+    def _postprocess(self, item: dict, logits: torch.Tensor) -> Prediction:
+        frame = item.pop("frame")
+        out = self.postprocessing({**item, "pred": logits.clone()})
+        probability, sector = (_row_first(out[key][0]) for key in ("probability", "sector"))
+        mask = _row_first(out["pred"]) > 0
+        return Prediction(
+            mask=mask,
+            probability=probability.astype(np.float32),
+            sector=sector > 0,
+            frame=np.ascontiguousarray(frame.numpy().swapaxes(0, 1)),
+            score=frame_score(probability, sector),
+            uncertainty=frame_uncertainty(probability, mask, sector),
+            meta=dict(frame.meta),
+        )
+
+    def _start(self, runtime: str | Path) -> Session | None:
+        if runtime == "torch":
+            return None
+        sample = self.prepare(phantom_frame(0).image)  # of the channels and the size that the network will be given
+        if str(runtime) in RUNTIMES or not Path(runtime).exists():
+            return start_session(
+                str(runtime), self.network, sample, self.device, bf16=getattr(self.inferer, "cpu_amp", False)
             )
-        return predictions
+        if self.device.type != "cpu":
+            raise ExportError(f"{runtime}: an exported network computes on the CPU; add --device cpu.")
+        session = open_export(runtime, self.weights_sha256)
+        session(sample)
+        return session
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep what this thread does on itself: the work on one frame is too little to share, and a core that waits for its
+    share of it is lost to the network."""
+    if not torch.backends.openmp.is_available():  # where the number of threads is that of the process, not the caller's
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _usable_device(name: str) -> torch.device:

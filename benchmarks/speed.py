@@ -1,0 +1,96 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare networks and runtimes for speed, size and Dice: python -m benchmarks.speed -o OUT [--data DATA]."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.networks import compare_networks
+from benchmarks.whole_path import REFERENCE, compare_paths, predictors
+from pe_monai.data import load_datalist, phantom_frame, write_picture
+from pe_monai.inferers import has_fast_bf16
+from pe_monai.runtimes.accuracy import read_labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of speed.md and speed.png")
+    parser.add_argument("--data", metavar="DATA", help="data set's folder (default: phantoms, and no Dice)")
+    parser.add_argument("--bundle", metavar="DIR", help="MONAI bundle (default: the one that ships)")
+    parser.add_argument("--exports", nargs="*", default=[], metavar="DIR", help="folders that 'pe_monai export' wrote")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of every runtime (default: one a core)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each rival (default: 7)")
+    parser.add_argument("--frames", type=int, default=64, metavar="N", help="frames of the whole path (default: 64)")
+    parser.add_argument("--calibrate", type=int, default=20, metavar="N", help="images to quantize with; 0: no int8")
+    parser.add_argument("--only", choices=("networks", "path"), help="one part alone")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    output = Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+
+    files, labels = _frames(options, output)
+    rivals = predictors(options.bundle, options.exports)
+    plain = rivals["torch fp32"]
+    text = f"{_machine()}\n"
+    if options.only != "path":
+        step = max(1, len(files) // max(options.calibrate, 8))
+        images = [plain.prepare(file) for file in files[::step]]
+        calibration = [image.numpy() for image in images[: options.calibrate]]
+        text += "\nThe network alone, batches of 8:\n\n"
+        text += compare_networks(plain.network, torch.cat(images[:8]), calibration, options.rounds)
+    if options.only != "networks":
+        paths, points = compare_paths(rivals, files, labels, options.rounds)
+        text += f"\nA frame's file in, a mask's file out, {len(files)} frames"
+        text += f"; mean Dice of {len(labels)} frames:\n\n" if labels else ":\n\n"
+        text += paths
+        if labels:
+            _plot(points, output / "speed.png")
+    (output / "speed.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _frames(options: argparse.Namespace, output: Path) -> tuple[list[Path], dict]:
+    """Files to time, evenly spread over the validation frames, and the annotated ones; phantoms without a data set."""
+    if options.data:
+        items = load_datalist("clip", "validation", options.data)
+        step = max(1, len(items) // options.frames)
+        return [Path(item["image"]) for item in items[::step]][: options.frames], read_labels(items)
+    files = []
+    for seed in range(options.frames):
+        path = output / "phantoms" / f"{seed}.png"
+        files.append(write_picture(phantom_frame(seed, thickness_mm=4 + seed % 20).image, path))
+    return files, {}
+
+
+def _machine() -> str:
+    bf16 = "with" if has_fast_bf16() else "without"
+    return (
+        f"{platform.machine()}, {bf16} bfloat16 in hardware; {torch.get_num_threads()} threads; torch "
+        f"{torch.__version__}, Python {platform.python_version()}. Medians of rivals run in turns."
+    )
+
+
+def _plot(points: dict[str, tuple[float, float]], path: Path) -> None:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, (speed, dice) in points.items():
+        axes.plot(speed, dice, "s" if name == REFERENCE else "o")
+        axes.annotate(name, (speed, dice), textcoords="offset points", xytext=(4, 4), fontsize=7)
+    axes.set_xlabel("frames a second, file to file")
+    axes.set_ylabel("mean Dice")
+    axes.margins(0.2)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

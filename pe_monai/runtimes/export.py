@@ -1,0 +1,217 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Export of a bundle's network: converted, written, read back and compared with PyTorch before it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pe_monai import __version__
+from pe_monai.data import load_datalist, phantom_frame
+from pe_monai.errors import DatasetError, ExportError, FrameError
+from pe_monai.predictor import Predictor
+from pe_monai.runtimes.accuracy import mean_dice, read_labels, with_session
+from pe_monai.runtimes.convert import quantize, require, to_onnx, to_openvino, to_torchscript
+from pe_monai.runtimes.exported import MANIFEST, MODEL_FILES, PRECISIONS, open_export
+from pe_monai.runtimes.fold import fold_batch_norm
+from pe_monai.weights import sha256_of
+
+MAX_DIFFERENCE = 1e-4
+MAX_PROBABILITY_ERROR = 0.01
+MAX_DICE_LOSS = 0.005
+CALIBRATION_FRAMES = 200
+
+
+def export_network(
+    predictor: Predictor,
+    kind: str,
+    precision: str,
+    output: str | Path,
+    calibration: str | Path | None = None,
+    frames: int = CALIBRATION_FRAMES,
+) -> dict:
+    """Write a predictor's network as a folder that the runtimes open; whole, and checked, or not at all.
+
+    The folder holds the model, ``metadata.json`` and ``inference.json`` of the bundle, and ``export.json`` with the
+    SHA-256 of each file and of the weights. What is read back from it must agree with PyTorch: in fp32 within 1e-4 of
+    each logit, for several sizes and batches; otherwise within 0.01 of the probabilities on average, and int8 within
+    0.005 of the mean Dice on the validation frames of the data set it is calibrated with.
+
+    Args:
+        predictor: with the bundle to export, on the CPU.
+        kind: "torchscript", "onnx" or "openvino".
+        precision: "fp32", "bf16" (not ONNX) or "int8" (not TorchScript).
+        output: the folder; absent, empty, or an earlier export, which is replaced.
+        calibration: data set's folder, for int8: training frames set the ranges of values.
+        frames: how many of them, evenly spread.
+
+    Returns:
+        What ``export.json`` says.
+
+    Raises:
+        ExportError: this cannot be exported, or the export does not agree with PyTorch.
+        DatasetError: the data set cannot be used.
+    """
+    _check(kind, precision, calibration)
+    output = Path(output)
+    replaced = _replaceable(output)
+    partial = output.absolute().with_name(f".partial-{os.getpid()}-{output.absolute().name}")
+    partial.mkdir(parents=True)
+    try:
+        model = _convert(predictor, kind, precision, calibration, frames)
+        _write_model(model, kind, partial, predictor)
+        for name in ("metadata.json", "inference.json"):
+            shutil.copyfile(predictor.bundle / "configs" / name, partial / name)
+        manifest = _manifest(predictor, kind, precision, partial)
+        _write_json(manifest, partial / MANIFEST)
+        manifest["agreement"] = _compare(predictor, partial, precision, calibration)
+        _write_json(manifest, partial / MANIFEST)
+        if replaced:
+            shutil.rmtree(output)
+        partial.replace(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def _check(kind: str, precision: str, calibration: str | Path | None) -> None:
+    if kind not in PRECISIONS:
+        raise ExportError(f"format {kind!r} is unknown; give one of {', '.join(PRECISIONS)}.")
+    if precision not in PRECISIONS[kind]:
+        raise ExportError(f"{kind} has no {precision} on CPUs; give one of {', '.join(PRECISIONS[kind])}.")
+    if precision == "int8":
+        require("nncf")
+        if calibration is None:
+            raise ExportError("int8 is calibrated on training frames; name their data set's folder with --calibration.")
+    for module in {"onnx": ("onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(kind, ()):
+        require(module)
+
+
+def _replaceable(output: Path) -> bool:
+    """Whether there is an earlier export."""
+    if not output.exists():
+        return False
+    if not output.is_dir() or any(output.iterdir()) and not (output / MANIFEST).is_file():
+        raise ExportError(f"{output}: it exists and is no earlier export; name another folder.")
+    return True
+
+
+def _convert(predictor: Predictor, kind: str, precision: str, calibration: str | Path | None, frames: int) -> Any:
+    network = fold_batch_norm(predictor.network)
+    if kind == "torchscript":
+        return to_torchscript(network, bf16=precision == "bf16")
+    sample = _phantom_images(predictor)
+    model = to_onnx(network, sample) if kind == "onnx" else to_openvino(network, sample)
+    if precision != "int8":
+        return model
+    items = load_datalist("clip", "training", calibration)
+    paths = [item["image"] for item in items[:: max(1, len(items) // frames)][:frames]]
+    return quantize(model, [image.numpy() for image in _prepared(predictor, paths)])
+
+
+def _prepared(predictor: Predictor, paths: Sequence[str]) -> list[torch.Tensor]:
+    """What the network is given of files, each (1, C, H, W); files that cannot be used are left out."""
+    images = []
+    for path in paths:
+        with contextlib.suppress(FrameError):
+            images.append(predictor.prepare(path))
+    if not images:
+        raise DatasetError(f"none of {len(paths)} training frames can be used to calibrate.")
+    return images
+
+
+def _phantom_images(predictor: Predictor) -> torch.Tensor:
+    return torch.cat([predictor.prepare(phantom_frame(seed, thickness_mm=15).image) for seed in range(2)])
+
+
+def _write_model(model: Any, kind: str, folder: Path, predictor: Predictor) -> None:
+    path = folder / MODEL_FILES[kind][0]
+    texts = {
+        name: (predictor.bundle / "configs" / name).read_text("utf-8") for name in ("metadata.json", "inference.json")
+    }
+    texts["weights_sha256"] = predictor.weights_sha256
+    if kind == "torchscript":
+        from monai.data import save_net_with_metadata
+
+        extra = {name: text.encode() for name, text in texts.items() if name != "metadata.json"}
+        save_net_with_metadata(model, str(path), meta_values=json.loads(texts["metadata.json"]), more_extra_files=extra)
+    elif kind == "onnx":
+        onnx = require("onnx")
+        onnx.helper.set_model_props(model, texts)
+        onnx.save(model, path)
+    else:
+        for name, text in texts.items():
+            model.set_rt_info(text, ["pe_monai", name.partition(".")[0]])
+        # halves of weights would save space at the price of the agreement with PyTorch
+        require("openvino").save_model(model, path, compress_to_fp16=False)
+
+
+def _manifest(predictor: Predictor, kind: str, precision: str, folder: Path) -> dict:
+    return {
+        "format": kind,
+        "precision": precision,
+        "pe_monai": __version__,
+        "intended_use": "research use only, not a medical device",
+        "bundle": predictor.bundle.name,
+        "weights": predictor.weights_path.name,
+        "weights_sha256": predictor.weights_sha256,
+        "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+    }
+
+
+def _write_json(content: dict, path: Path) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _compare(predictor: Predictor, folder: Path, precision: str, calibration: str | Path | None) -> dict[str, float]:
+    """How far an export is from PyTorch.
+
+    Raises:
+        ExportError: too far.
+    """
+    session = open_export(folder, predictor.weights_sha256)
+    images = _phantom_images(predictor)
+    channels = images.shape[1]
+    others = [torch.rand(1, channels, 224, 320), torch.rand(3, channels, 57, 80)]
+    network = predictor.network.eval()
+    difference, error = 0.0, 0.0
+    with torch.inference_mode():
+        for batch in (images, *others):
+            expected = _logits(network, batch)
+            if expected is None:  # a size that PyTorch itself does not take
+                continue
+            found = session(batch)
+            difference = max(difference, float((found - expected).abs().max()))
+            if batch is images:
+                error = float((found.sigmoid() - expected.sigmoid()).abs().mean())
+    agreement = {"max_logit_difference": difference, "mean_probability_error": error}
+    if precision == "fp32" and not difference <= MAX_DIFFERENCE:
+        raise ExportError(f"the export's logits differ from PyTorch's by {difference:.2g}, more than {MAX_DIFFERENCE}.")
+    if not error <= MAX_PROBABILITY_ERROR:
+        raise ExportError(f"the export's probabilities are {error:.2g} off on average, over {MAX_PROBABILITY_ERROR}.")
+    if precision == "int8":
+        labels = read_labels(load_datalist("clip", "validation", calibration))
+        dice, reference = (mean_dice(with_session(predictor, one), labels) for one in (session, None))
+        agreement |= {"frames": len(labels), "mean_dice": dice, "mean_dice_of_torch": reference}
+        if not reference - dice <= MAX_DICE_LOSS:
+            raise ExportError(
+                f"int8 costs {reference - dice:.4f} of the mean Dice of {reference:.4f} on {len(labels)} frames, more "
+                f"than {MAX_DICE_LOSS}; calibrate on more frames, or export bf16."
+            )
+    return agreement
+
+
+def _logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor | None:
+    try:
+        return network(images).float()
+    except RuntimeError:
+        return None
