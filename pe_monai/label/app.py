@@ -1,0 +1,189 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The MONAI Label app: models, datastore, strategies, scoring and training put together."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastapi import HTTPException
+from monailabel.interfaces.app import MONAILabelApp
+
+from pe_monai import __version__
+from pe_monai.errors import FrameError
+from pe_monai.label.choice import Epistemic, First, Random, Uncertainty
+from pe_monai.label.clicks import LABEL, read_clicks
+from pe_monai.label.datastore import FrameDatastore
+from pe_monai.label.labels import ORIGINAL, Labels, read_mask, write_index
+from pe_monai.label.models import Models
+from pe_monai.label.studies import STATE, Frame, Studies, open_file
+from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE, Outline
+from pe_monai.label.training import Training
+from pe_monai.measure import measure_frame
+from pe_monai.predictor import Prediction
+
+RESEARCH_USE = "For research use only; not a medical device."
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is to be outlined.
+
+    Attributes:
+        pixels: uint8 (H, W) or (H, W, 3).
+        spacing: (row, column) pixel size in mm; None if unknown.
+        frame: of the datastore; None for an upload.
+    """
+
+    pixels: np.ndarray
+    spacing: tuple[float, float] | None
+    frame: Frame | None = None
+
+
+class EffusionApp(MONAILabelApp):
+    """Outlines, corrects and learns pericardial effusion.
+
+    Options of ``conf``: ``bundle``, ``device``, and ``spacing`` ("ROW,COLUMN" in mm, for files that state none).
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
+        spacing = tuple(float(number) for number in conf["spacing"].split(",")) if conf.get("spacing") else None
+        self.folder = Studies(studies, spacing)
+        self.labelled = Labels(self.folder)
+        self.models = Models(self.folder.root / STATE / "models", conf.get("bundle"), conf.get("device"))
+        if not torch.cuda.is_available():
+            torch.set_num_threads(1)  # frames are outlined side by side instead; results are the same to the bit
+        super().__init__(
+            app_dir,
+            studies,
+            dict(conf),
+            name="pe_monai",
+            description=f"Pericardial effusion in echocardiography. {RESEARCH_USE}",
+            version=__version__,
+            labels={LABEL: 1},
+        )
+
+    def init_datastore(self) -> FrameDatastore:
+        return FrameDatastore(self.folder, self.labelled)
+
+    def init_infers(self) -> dict[str, Outline]:
+        return {AUTOMATIC: Outline(self.models, False), INTERACTIVE: Outline(self.models, True)}
+
+    def init_trainers(self) -> dict[str, Training]:
+        return {AUTOMATIC: Training(self.models)}
+
+    def init_strategies(self) -> dict[str, Any]:
+        return {"first": First(), "random": Random(), "epistemic": Epistemic(self.models)}
+
+    def init_scoring_methods(self) -> dict[str, Uncertainty]:
+        return {"epistemic": Uncertainty(self.models)}
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        strategy = self._strategies.get(request.get("strategy") or "random")
+        if strategy is None:
+            raise HTTPException(404, f"no such strategy; there are {', '.join(self._strategies)}.")
+        return strategy(request, self._datastore)
+
+    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+        """Outline a frame of the datastore and write the mask as clients expect it.
+
+        Args:
+            request: ``model``, ``image`` (an id, never a path), clicks (:func:`read_clicks`), ``result_extension``,
+                ``save_label`` with ``label_tag``; from the server itself ``upload`` and ``prior``, files.
+            datastore: ignored, the app has one.
+
+        Returns:
+            ``file`` with the mask, 0 and 1, and ``params``.
+
+        Raises:
+            FrameError: the frame or a click cannot be used.
+            HTTPException: there is no such model or image.
+        """
+        started = time.perf_counter()
+        picture = self.picture(str(request.get("image", "")), request.get("upload"))
+        prior = read_mask(Path(request["prior"])) if request.get("prior") else None
+        version, prediction = self.outline(str(request.get("model")), picture, request, prior)
+        if request.get("save_label") and picture.frame:
+            self.labelled.save(picture.frame, prediction.mask, str(request.get("label_tag") or ORIGINAL))
+        affine = self.folder.affine(picture.frame) if picture.frame else np.diag([-1.0, -1.0, 1.0, 1.0])
+        folder = Path(tempfile.mkdtemp(prefix="pe_monai-mask-"))
+        file = write_index(prediction.mask, folder, str(request.get("result_extension") or ".png"), affine)
+        params = {
+            "label_names": {LABEL: 1},
+            "version": version,
+            **self.describe(prediction, picture),
+            "seconds": round(time.perf_counter() - started, 4),
+        }
+        return {"file": str(file), "label": str(file), "tag": ORIGINAL, "params": params}
+
+    def picture(self, image_id: str, upload: Path | None = None) -> Picture:
+        """A frame of the datastore, or an uploaded one.
+
+        Raises:
+            FrameError: it cannot be read, or is a clip.
+            HTTPException: there is no such image.
+        """
+        if upload is None:
+            frame = self._datastore.frame(image_id)
+            return Picture(self.folder.pixels(frame), self.folder.pixel_size(frame), frame)
+        clips = open_file(Path(upload))
+        if sum(len(clip) for clip in clips) != 1:
+            raise FrameError(f"holds {sum(len(clip) for clip in clips)} frames; upload the one to outline.")
+        return Picture(next(clips[0].frames()), clips[0].spacing or self.folder.spacing)
+
+    def outline(
+        self, model: str, picture: Picture, params: Mapping[str, Any], prior: np.ndarray | None = None
+    ) -> tuple[str, Prediction]:
+        """Outline a picture by one of the models; returns the version's name and what it sees.
+
+        Raises:
+            FrameError: the picture or a click cannot be used.
+            HTTPException: there is no such model.
+            WeightsError: the interactive model is not there.
+        """
+        if model not in self._infers:
+            raise HTTPException(404, f"no such model; there are {', '.join(self._infers)}.")
+        if prior is not None and prior.shape != picture.pixels.shape[:2]:
+            raise FrameError("the mask to correct has another size than the frame.")
+        clicks = read_clicks(params) if model == INTERACTIVE else []
+        key = picture.frame.id if picture.frame else None
+        if clicks or (model == INTERACTIVE and prior is not None):
+            return self.models.version.name, self.models.correct(picture.pixels, clicks, prior)
+        return self.models.outline(picture.pixels, key)
+
+    def describe(self, prediction: Prediction, picture: Picture) -> dict[str, Any]:
+        """Score, uncertainty and measurement of an outline, for JSON."""
+        return {
+            "score": round(prediction.score, 4),
+            "uncertainty": round(prediction.uncertainty, 4),
+            "measurement": self.measure(prediction.mask, picture, prediction),
+            "notice": RESEARCH_USE,
+        }
+
+    def measure(self, mask: np.ndarray, picture: Picture, prediction: Prediction | None = None) -> dict[str, Any]:
+        """Thickness and area of a mask of a picture; in mm and cm² where the pixel size is known.
+
+        Args:
+            mask: (H, W), non-zero inside.
+            picture: what it belongs to.
+            prediction: where the mask comes from; None for one that was drawn, whose sector is looked up.
+
+        Raises:
+            ValueError: the mask has another size.
+        """
+        if prediction is not None:
+            found = measure_frame(mask, prediction.sector, picture.spacing, prediction.probability, picture.pixels)
+        else:
+            try:
+                sector = self.models.outline(picture.pixels, picture.frame.id if picture.frame else None)[1].sector
+            except FrameError:
+                sector = None
+            found = measure_frame(mask, sector, picture.spacing)
+        return found.as_dict()

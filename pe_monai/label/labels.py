@@ -1,0 +1,133 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of a folder of studies: read from any kind of file, kept as PNG, given out as PNG, NIfTI or NRRD."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from pe_monai.data import write_map, write_picture
+from pe_monai.data.reader import SUFFIXES
+from pe_monai.errors import FrameError
+from pe_monai.label.studies import LABELS, Frame, Studies
+from pe_monai.measure.mask_files import read_masks
+
+FINAL, ORIGINAL, DRAFT = "final", "original", "draft"
+EXTENSIONS = {".png": ".png", ".nii": ".nii", ".nii.gz": ".nii.gz", ".nrrd": ".nrrd", ".seg.nrrd": ".nrrd"}
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+
+class Labels:
+    """Masks below ``labels/TAG/`` in a folder of studies, as MONAI Label lays them; written whole or not at all.
+
+    Args:
+        studies: the folder.
+    """
+
+    def __init__(self, studies: Studies) -> None:
+        self.studies = studies
+        self._lock = threading.Lock()
+        self._files: dict[str, dict[str, Path]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look which labels there are."""
+        files: dict[str, dict[str, Path]] = {FINAL: {}, ORIGINAL: {}}
+        root = self.studies.root / LABELS
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if folder.is_dir() and _TAG.fullmatch(folder.name):
+                files[folder.name] = _list(folder)
+        self._files = files
+
+    def tags(self, frame_id: str) -> dict[str, Path]:
+        """The labels of a frame by their tag."""
+        return {tag: files[frame_id] for tag, files in list(self._files.items()) if frame_id in files}
+
+    def list_tags(self) -> list[str]:
+        """Tags of labels that there are."""
+        return list(self._files)
+
+    def labelled(self, tag: str = FINAL) -> set[str]:
+        """Ids of the frames that have a label."""
+        return set(self._files.get(tag, {})) & self.studies.frames.keys()
+
+    def read(self, frame: Frame, tag: str = FINAL) -> np.ndarray | None:
+        """The mask of a frame, (H, W) bool; None if there is none."""
+        path = self._files.get(tag, {}).get(frame.id)
+        return None if path is None else read_mask(path)
+
+    def save(self, frame: Frame, mask: np.ndarray, tag: str = FINAL) -> Path:
+        """Keep a mask; the one before it is replaced once this one is complete.
+
+        Args:
+            frame: the frame.
+            mask: (H, W), non-zero inside.
+                tag: "final" for one that a person approved, which ends its draft; "draft"; "original" for the model's.
+
+        Raises:
+            FrameError: the mask has another size than the frame, or the tag is no plain word.
+            OSError: it cannot be written.
+        """
+        if not _TAG.fullmatch(tag):
+            raise FrameError(f"tag {tag[:40]!r} is no plain word; give final or original.")
+        size = self.studies.pixels(frame).shape[:2]
+        if mask.shape != size:
+            given, wanted = (f"{width} x {height}" for height, width in (mask.shape, size))
+            raise FrameError(f"{frame.id}: the label is {given} pixels, the frame {wanted}; give one of the same size.")
+        path = self.studies.root / LABELS / tag / f"{frame.id}.png"
+        with self._lock:
+            write_picture((np.asarray(mask) > 0).astype(np.uint8) * 255, path)
+            self._files.setdefault(tag, {})[frame.id] = path
+        if tag == FINAL:
+            self.remove(frame, DRAFT)
+        return path
+
+    def remove(self, frame: Frame, tag: str) -> None:
+        """Forget the label of a frame; frames themselves are never removed."""
+        with self._lock:
+            path = self._files.get(tag, {}).pop(frame.id, None)
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """One mask, (H, W) bool: 0 and 1, 0 and 255, or the data set's green, in any kind of file.
+
+    Raises:
+        FrameError: the file holds no single mask.
+    """
+    masks = list(read_masks(path).masks)
+    if len(masks) != 1:
+        raise FrameError(f"{path.name}: holds {len(masks)} masks; give the one of this frame.")
+    return np.asarray(masks[0])
+
+
+def write_index(mask: np.ndarray, folder: Path, extension: str, affine: np.ndarray) -> Path:
+    """Write a mask as a label map, 0 and 1, the way clients of MONAI Label expect it.
+
+    Args:
+        mask: (H, W) bool.
+        folder: where the file goes.
+        extension: .png, .nii, .nii.gz or .nrrd.
+        affine: where the frame lies, 4x4 RAS.
+
+    Raises:
+        FrameError: the extension is another.
+    """
+    suffix = EXTENSIONS.get(extension.lower())
+    if suffix is None:
+        raise FrameError(f"result_extension {extension[:20]!r} is not known; give one of {' '.join(EXTENSIONS)}.")
+    return write_map(mask.astype(np.uint8), folder / "label", f"label{suffix}", {"affine": affine})
+
+
+def _list(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".png"):  # ours first
+        ends = [end for end in (".seg.nrrd", ".nii.gz", *SUFFIXES) if path.name.lower().endswith(end)]
+        if ends and not path.name.startswith(".") and path.is_file():
+            found.setdefault(path.name[: -len(ends[0])], path)
+    return found

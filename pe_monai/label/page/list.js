@@ -1,0 +1,98 @@
+// Copyright (c) pe_monai contributors. SPDX-License-Identifier: Apache-2.0
+// The list of frames; only the rows in sight are in the document, so that ten thousand are as quick as ten.
+
+const ROW = 30;
+
+export class FrameList {
+  constructor(onChoose) {
+    this.box = document.getElementById("list");
+    this.rows = document.getElementById("rows");
+    this.search = document.getElementById("search");
+    this.filter = document.getElementById("filter");
+    this.frames = [];
+    this.places = new Map();
+    this.shown = [];
+    this.current = null;
+    this.changed = new Set();
+    this.box.addEventListener("scroll", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(this.box);
+    this.search.addEventListener("input", () => this.arrange());
+    this.filter.addEventListener("change", () => this.arrange());
+    this.rows.addEventListener("click", (event) => {
+      const row = event.target.closest(".frame");
+      if (row) onChoose(row.dataset.id);
+    });
+  }
+
+  set(frames) {
+    this.frames = frames.map(([id, clip, done]) => ({ id, clip, done }));
+    this.places = new Map(this.frames.map((frame, place) => [frame.id, place]));
+    this.arrange();
+  }
+
+  find(id) {
+    return this.frames[this.places.get(id)];
+  }
+
+  // frames of the same clip, in order
+  clip(id) {
+    const frame = this.find(id);
+    return frame?.clip ? this.frames.filter((other) => other.clip === frame.clip) : [];
+  }
+
+  neighbour(step) {
+    const place = this.shown.findIndex((frame) => frame.id === this.current);
+    return this.shown[Math.min(Math.max(place + step, 0), this.shown.length - 1)]?.id;
+  }
+
+  arrange() {
+    const wanted = this.search.value.trim().toLowerCase();
+    const state = this.filter.value;
+    this.shown = this.frames.filter(
+      (frame) => (state === "all" || (state === "done") === frame.done) && frame.id.toLowerCase().includes(wanted),
+    );
+    this.rows.style.height = `${this.shown.length * ROW}px`;
+    const done = this.frames.filter((frame) => frame.done).length;
+    document.getElementById("counts").textContent = `${done} of ${this.frames.length} labelled`;
+    this.draw();
+  }
+
+  mark(id, { done, changed }) {
+    const frame = this.find(id);
+    if (frame && done !== undefined) frame.done = done;
+    if (changed !== undefined) this.changed[changed ? "add" : "delete"](id);
+    this.arrange();
+  }
+
+  choose(id) {
+    this.current = id;
+    const place = this.shown.findIndex((frame) => frame.id === id);
+    if (place >= 0) {
+      const top = place * ROW;
+      if (top < this.box.scrollTop || top + ROW > this.box.scrollTop + this.box.clientHeight) {
+        this.box.scrollTop = top - this.box.clientHeight / 2;
+      }
+    }
+    this.draw();
+  }
+
+  draw() {
+    const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 5);
+    const last = Math.min(this.shown.length, first + Math.ceil(this.box.clientHeight / ROW) + 10);
+    this.rows.replaceChildren(
+      ...this.shown.slice(first, last).map((frame, place) => {
+        const row = document.createElement("div");
+        row.className = "frame";
+        row.classList.toggle("done", frame.done);
+        row.classList.toggle("changed", this.changed.has(frame.id));
+        row.classList.toggle("current", frame.id === this.current);
+        row.style.top = `${(first + place) * ROW}px`;
+        row.dataset.id = frame.id;
+        row.title = row.textContent = frame.id;
+        row.setAttribute("role", "option");
+        row.setAttribute("aria-selected", frame.id === this.current);
+        return row;
+      }),
+    );
+  }
+}

@@ -1,0 +1,377 @@
+// Copyright (c) pe_monai contributors. SPDX-License-Identifier: Apache-2.0
+// The page: one frame in hand, its outline, what was done to it, and the buttons and keys.
+
+import { get, named, post, request, saveLabel } from "./api.js";
+import { FrameList } from "./list.js";
+import { base64, decode, encode, paint } from "./mask.js";
+import { startTraining } from "./training.js";
+import { View } from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const list = new FrameList((id) => open(id));
+const view = new View($("canvas"), { press, drag, release, cancel });
+
+let tool = "add";
+let canClick = false;
+let turn = 0; // answers to requests of an earlier turn are dropped
+let edit = null; // { id, width, height, mask, clicks, base, past, future, changed }
+let stroke = null;
+let sending = Promise.resolve();
+const timers = {};
+
+// ---- one frame ----
+
+async function open(id, carried = null) {
+  const mine = ++turn;
+  await saveDraft();
+  list.choose(id);
+  say("");
+  try {
+    const frame = await createImageBitmap(await (await request(`effusion/frame?${named(id)}`)).blob());
+    if (mine !== turn) return;
+    const { width, height } = frame;
+    const mask = new Uint8Array(width * height);
+    edit = { id, width, height, mask, clicks: [], base: null, past: [], future: [], changed: false };
+    view.show(frame);
+    forgetMeasures();
+    showEdit();
+    showClip();
+    await begin(list.find(id), carried, mine);
+  } catch (error) {
+    if (mine === turn) say(error.message, true);
+  }
+}
+
+// what a frame begins with: a draft, its label, the outline of the frame before it, or the model's
+async function begin(frame, carried, mine) {
+  const tag = list.changed.has(frame.id) ? "draft" : frame.done ? "final" : null;
+  if (tag) {
+    const answer = await request(`datastore/label?label=${encodeURIComponent(frame.id)}&tag=${tag}`);
+    const mask = await decode(await answer.blob(), edit.width, edit.height);
+    if (mine !== turn) return;
+    Object.assign(edit, { mask, base: mask, changed: tag === "draft" });
+    showEdit();
+    await measure();
+  } else if (carried && carried.length === edit.mask.length) {
+    change(() => Object.assign(edit, { mask: carried.slice(), base: carried.slice() }));
+    await measure();
+  } else {
+    await ask(mine);
+  }
+}
+
+// the model's outline: by itself, or by the clicks on top of what was there before them
+async function ask(mine = turn) {
+  const { id, width, height, clicks, base } = edit;
+  const point = (click) => [click.x, click.y];
+  say("outlining …");
+  try {
+    const answer = await post("effusion/outline", {
+      image: id,
+      foreground: clicks.filter((click) => click.positive).map(point),
+      background: clicks.filter((click) => !click.positive).map(point),
+      mask: clicks.length && base ? await base64(await encode(base, width, height)) : null,
+    });
+    const mask = await decode(answer.mask, width, height);
+    if (mine !== turn || edit.id !== id || edit.clicks !== clicks) return;
+    edit.mask = mask;
+    if (!clicks.length) edit.base = mask;
+    showEdit();
+    showMeasures(answer.measurement, answer);
+    $("model").textContent = `model ${answer.version}`;
+    say("");
+    if (clicks.length) keepDraft();
+  } catch (error) {
+    if (mine === turn) say(error.message, true);
+  }
+}
+
+async function measure() {
+  const { id, mask, width, height } = edit;
+  const mine = turn;
+  try {
+    const answer = await post("effusion/measure", { image: id, mask: await base64(await encode(mask, width, height)) });
+    if (mine === turn && edit.mask === mask) showMeasures(answer.measurement, null);
+  } catch (error) {
+    if (mine === turn) say(error.message, true);
+  }
+}
+
+// ---- changes, undone and done again ----
+
+const state = () => ({ mask: edit.mask.slice(), clicks: edit.clicks, base: edit.base });
+
+function change(act, before = state()) {
+  edit.past.push(before);
+  if (edit.past.length > 60) edit.past.shift();
+  edit.future = [];
+  act();
+  touched();
+}
+
+function touched() {
+  edit.changed = true;
+  list.mark(edit.id, { changed: true });
+  showEdit();
+  keepDraft();
+}
+
+function step(from, to) {
+  if (!edit || !edit[from].length) return;
+  edit[to].push(state());
+  Object.assign(edit, edit[from].pop());
+  touched();
+  measureSoon();
+}
+
+const later = (name, act, ms) => {
+  clearTimeout(timers[name]);
+  timers[name] = setTimeout(act, ms);
+};
+const measureSoon = () => later("measure", measure, 200);
+const keepDraft = () => later("draft", saveDraft, 300);
+
+// every change is kept on the server, so that neither a crash there nor here loses more than the last one
+async function saveDraft() {
+  clearTimeout(timers.draft);
+  if (!edit?.changed || edit.kept === edit.mask) return;
+  const { id, mask, width, height } = edit;
+  edit.kept = mask;
+  await send(id, mask, width, height, "draft").catch((error) => say(error.message, true));
+}
+
+// one after the other: a draft that is overtaken by its label would come back
+function send(id, mask, width, height, tag) {
+  const sent = sending.catch(() => {}).then(async () => saveLabel(id, await encode(mask, width, height), tag));
+  sending = sent;
+  return sent;
+}
+
+async function save() {
+  if (!edit) return false;
+  clearTimeout(timers.draft);
+  const { id, mask, width, height } = edit;
+  try {
+    await send(id, mask, width, height, "final");
+    edit.changed = false;
+    list.mark(id, { done: true, changed: false });
+    say("saved");
+    later("saved", () => $("message").textContent === "saved" && say(""), 1500);
+    return true;
+  } catch (error) {
+    say(`not saved: ${error.message}`, true);
+    return false;
+  }
+}
+
+async function nextBest() {
+  say("looking for the next frame …");
+  try {
+    const answer = await post(`activelearning/${$("strategy").value}`, {});
+    if (answer.id) await open(answer.id);
+    else say("every frame has a label");
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+// ---- pointer ----
+
+function press(place, right) {
+  if (!edit) return;
+  stroke = { place, right, before: state(), drawn: false };
+  if (tool === "brush" || tool === "eraser" || !canClick) draw(place);
+}
+
+function drag(place) {
+  if (stroke?.drawn) draw(place);
+}
+
+function draw(place) {
+  const erase = tool === "eraser" || tool === "remove" || (stroke.right && tool !== "eraser");
+  if (!stroke.drawn) edit.mask = edit.mask.slice();
+  paint(edit.mask, edit.width, edit.height, stroke.place, place, view.brush || Number($("size").value), erase ? 0 : 1);
+  Object.assign(stroke, { place, drawn: true });
+  view.setMask(edit.mask);
+}
+
+function release(place) {
+  if (!stroke) return;
+  const { before, drawn, right } = stroke;
+  stroke = null;
+  if (drawn) {
+    change(() => Object.assign(edit, { clicks: [], base: edit.mask }), before);
+    measureSoon();
+  } else if (view.inside(place)) {
+    const click = { x: Math.round(place.x), y: Math.round(place.y), positive: (tool === "add") !== right };
+    change(() => (edit.clicks = [...edit.clicks, click]), before);
+    ask();
+  } else {
+    say("that is outside the frame", true);
+  }
+}
+
+function cancel() {
+  if (stroke?.drawn) Object.assign(edit, stroke.before);
+  stroke = null;
+  if (edit) showEdit();
+}
+
+// ---- what is shown ----
+
+function say(text, bad = false) {
+  $("message").textContent = text;
+  $("message").classList.toggle("bad", bad);
+}
+
+function showEdit() {
+  view.clicks = edit.clicks;
+  view.setMask(edit.mask);
+  $("undo").disabled = !edit.past.length;
+  $("redo").disabled = !edit.future.length;
+}
+
+function showMeasures(found, prediction) {
+  const number = (value, digits, unit) => `${value.toFixed(digits)} ${unit}`;
+  const none = !found.area_px;
+  $("thickness").textContent = none ? "none" : found.thickness_mm === null
+    ? number(found.thickness_px, 1, "px") : number(found.thickness_mm, 1, "mm");
+  $("area").textContent = none ? "none" : found.area_cm2 === null
+    ? number(found.area_px, 0, "px") : number(found.area_cm2, 2, "cm²");
+  $("share").textContent = found.sector_share === null ? "–" : number(100 * found.sector_share, 1, "%");
+  $("score").textContent = prediction ? prediction.score.toFixed(2) : "–";
+  $("uncertainty").textContent = prediction ? prediction.uncertainty.toFixed(2) : "–";
+  $("reason").textContent = found.reason;
+  view.callipers = found.regions.slice(0, 1).map((region) => region.calliper);
+  view.draw();
+}
+
+function forgetMeasures() {
+  for (const name of ["thickness", "area", "share", "score", "uncertainty"]) $(name).textContent = "–";
+  $("reason").textContent = "";
+  view.callipers = [];
+}
+
+function showClip() {
+  const frames = list.clip(edit.id);
+  $("scrub").hidden = !frames.length;
+  if (!frames.length) return;
+  const place = frames.findIndex((frame) => frame.id === edit.id);
+  $("slider").max = frames.length;
+  $("slider").value = place + 1;
+  $("place").textContent = `${place + 1} of ${frames.length}`;
+}
+
+function choose(name) {
+  tool = name;
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.classList.toggle("on", button.dataset.tool === name);
+  }
+  showBrush();
+}
+
+function showBrush() {
+  view.brush = tool === "brush" || tool === "eraser" ? Number($("size").value) : 0;
+  view.draw();
+}
+
+function turnTo(place) {
+  const frames = list.clip(edit.id);
+  const next = frames[Math.min(Math.max(place, 0), frames.length - 1)];
+  if (!next || next.id === edit.id) return;
+  const fresh = !next.done && !list.changed.has(next.id);
+  open(next.id, $("carry").checked && fresh && (edit.changed || list.find(edit.id).done) ? edit.mask : null);
+}
+
+function go(step) {
+  if (!edit) return;
+  const frames = list.clip(edit.id);
+  if (frames.length) return turnTo(frames.findIndex((frame) => frame.id === edit.id) + step);
+  const id = list.neighbour(step);
+  if (id && id !== edit.id) open(id);
+}
+
+function clear() {
+  if (!edit) return;
+  change(() => Object.assign(edit, { mask: new Uint8Array(edit.mask.length), clicks: [], base: null }));
+  measureSoon();
+}
+
+function outlineAgain() {
+  if (!edit) return;
+  change(() => Object.assign(edit, { clicks: [], base: null }));
+  ask();
+}
+
+const resize = (by) => {
+  $("size").value = Number($("size").value) + by;
+  showBrush();
+};
+const saveNext = async () => (await save()) && nextBest();
+
+const actions = {
+  "next-best": nextBest, save, "save-next": saveNext, clear, outline: outlineAgain,
+  undo: () => step("past", "future"), redo: () => step("future", "past"),
+  "zoom-in": () => view.zoom(1.25), "zoom-out": () => view.zoom(0.8), "zoom-fit": () => view.fit(),
+  previous: () => go(-1), following: () => go(1),
+};
+const keys = {
+  ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => go(-1), ArrowDown: () => go(1),
+  n: nextBest, s: save, Enter: saveNext, o: outlineAgain, Delete: clear, c: () => choose("add"), x: () => choose("remove"),
+  b: () => choose("brush"), e: () => choose("eraser"), "[": () => resize(-1), "]": () => resize(1),
+  "+": actions["zoom-in"], "=": actions["zoom-in"], "-": actions["zoom-out"], 0: actions["zoom-fit"],
+  k: () => ($("carry").checked = !$("carry").checked), z: actions.undo, y: actions.redo,
+  h: () => ((view.hidden = !view.hidden), view.draw()),
+};
+
+for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
+for (const button of document.querySelectorAll("[data-tool]")) {
+  button.addEventListener("click", () => choose(button.dataset.tool));
+}
+$("size").addEventListener("input", showBrush);
+$("opacity").addEventListener("input", () => ((view.opacity = $("opacity").value / 100), view.draw()));
+$("slider").addEventListener("change", () => turnTo(Number($("slider").value) - 1));
+$("slider").addEventListener("input", () => ($("place").textContent = `${$("slider").value} of ${$("slider").max}`));
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input[type=search], dialog *, select");
+  const pressing = event.key === "Enter" && event.target.matches("button");
+  const sliding = event.key.startsWith("Arrow") && event.target.matches("input[type=range]");
+  if (typing || pressing || sliding || event.altKey || event.metaKey) return;
+  if (event.ctrlKey && !["z", "y"].includes(event.key)) return;
+  const act = keys[event.key] ?? keys[event.key.toLowerCase()];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+addEventListener("beforeunload", () => saveDraft());
+
+async function refresh(again = false) {
+  const { frames } = await get(`effusion/frames?refresh=${again}`);
+  list.changed = new Set(frames.filter((frame) => frame[3] && frame[0] !== edit?.id).map((frame) => frame[0]));
+  if (edit?.changed) list.changed.add(edit.id);
+  list.set(frames);
+}
+
+function showStatus(status) {
+  $("model").textContent = `model ${status.version}`;
+  canClick = status.clicks;
+  for (const name of ["add", "remove"]) {
+    const button = document.querySelector(`[data-tool=${name}]`);
+    button.disabled = !canClick;
+    if (!canClick) button.title = status.why_no_clicks;
+  }
+  if (!canClick && (tool === "add" || tool === "remove")) choose("brush");
+}
+
+choose("add");
+try {
+  showStatus(await get("effusion/status"));
+  await refresh();
+  startTraining({ showStatus, say });
+  setInterval(() => refresh(true).catch(() => say("the server does not answer", true)), 30000);
+  const first = list.frames.find((frame) => !frame.done) ?? list.frames[0];
+  if (first) await open(first.id);
+  else say("there is no frame in this folder", true);
+} catch (error) {
+  say(error.message, true);
+}

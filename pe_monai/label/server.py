@@ -1,0 +1,89 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The server: MONAI Label's requests, ours in place of those that are unsafe or block, and the page."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import jwt
+from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from monailabel.config import settings
+from monailabel.endpoints import batch_infer, datastore, info, login, model, scoring, train
+from monailabel.endpoints.user import auth
+from monailabel.interfaces.exception import MONAILabelException
+from monailabel.interfaces.utils.app import app_instance
+
+from pe_monai.errors import FrameError, WeightsError
+from pe_monai.label import page_routes, routes
+from pe_monai.label.guard import LOOPBACK, Guard
+
+logger = logging.getLogger(__name__)
+# left out: /proxy, /infer/wsi and /ohif open what a request names, /logs shows paths, uploads replace models
+_KEPT = {model: {"/model/{model}", "/model/info/{model}"}}
+
+
+def build() -> FastAPI:
+    """The application, with the settings of the environment (``MONAI_LABEL_...`` and ``PE_MONAI_LABEL_...``)."""
+
+    @asynccontextmanager
+    async def start(app: FastAPI) -> AsyncIterator[None]:
+        instance = app_instance()
+        instance.server_mode(True)
+        instance.on_init_complete()
+        instance.models.predictor()
+        instance.models.has_clicks()
+        yield
+        instance.datastore().close()
+
+    app = FastAPI(title="pe_monai", docs_url="/docs", redoc_url=None, lifespan=start)
+    fill(app)
+    return app
+
+
+def fill(app: FastAPI) -> None:
+    """Give an application the requests, the answers to errors and the guards."""
+    # PyJWT 2 refuses tokens unless it is told which signatures to accept, which MONAI Label does not do
+    auth.jwt = _Jwt  # type: ignore[assignment]
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        app.include_router(login.router)
+    for router in (page_routes.router, page_routes.api, routes.router):
+        app.include_router(router)
+    for module in (info, batch_infer, train, scoring, datastore, model):
+        wanted = _KEPT.get(module)
+        if wanted is not None:
+            module.router.routes[:] = [
+                route for route in module.router.routes if route.path in wanted and route.methods == {"GET"}
+            ]
+        app.include_router(module.router)
+    for error, code in ((FrameError, 400), (WeightsError, 503), (MONAILabelException, 400), (OSError, 507)):
+        app.add_exception_handler(error, functools.partial(_answer, code))
+    origins = [str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS]
+    if origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_credentials=True, allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(
+        Guard,
+        most_bytes=int(os.environ.get("PE_MONAI_LABEL_MAX_MB", "64")) << 20,
+        origins=origins,
+        local=os.environ.get("PE_MONAI_LABEL_HOST", "") in LOOPBACK,
+    )
+
+
+async def _answer(code: int, request: Request, error: Exception) -> JSONResponse:
+    text = " ".join(str(getattr(error, "msg", None) or error).split())
+    if isinstance(error, OSError):
+        logger.error("%s", error)
+        text = f"the file could not be written or read ({error.strerror or 'input or output error'})."
+    return JSONResponse({"detail": text}, code)
+
+
+class _Jwt:
+    decode = staticmethod(functools.partial(jwt.decode, algorithms=["RS256", "RS384", "RS512", "ES256", "ES384"]))

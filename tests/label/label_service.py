@@ -1,0 +1,83 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A label server in a process of its own, and folders for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pe_monai.data import phantom_clip, phantom_frame
+
+STUB = Path(__file__).with_name("stub_label.py")
+
+
+@dataclass
+class Server:
+    """A server of its own process.
+
+    Attributes:
+        url: where it answers.
+        folder: its studies.
+        process: to kill it.
+        log: what it printed.
+    """
+
+    url: str
+    folder: Path
+    process: subprocess.Popen
+    log: Path
+
+
+@contextmanager
+def serve(folder: Path, log: Path, *options: str, **environment: str) -> Iterator[Server]:
+    """Start a server on a free port and wait until it answers."""
+    import requests
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(STUB), "label", "--studies", str(folder), "--port", str(port), *options]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(600):
+                if process.poll() is not None:
+                    raise RuntimeError(log.read_text()[-2000:])
+                try:
+                    requests.get(f"{url}/page/page.css", timeout=5)
+                    break
+                except requests.ConnectionError:
+                    time.sleep(0.1)
+            yield Server(url, folder, process, log)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def fill(folder: Path) -> Path:
+    """Three stills and a clip of six frames."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, thickness in enumerate((18, 0, 10)):
+        frame = phantom_frame(seed=40 + number, thickness_mm=thickness)
+        Image.fromarray(frame.image).save(folder / f"still{'abc'[number]}_001.png")
+    first, *others = [Image.fromarray(frame.image) for frame in phantom_clip(seed=3, frames=6, thickness_mm=14)]
+    first.save(folder / "beat.tif", save_all=True, append_images=others)
+    return folder
+
+
+def still(number: int) -> np.ndarray:
+    """Truth of a still of :func:`fill`."""
+    return phantom_frame(seed=40 + number, thickness_mm=(18, 0, 10)[number]).mask > 0

@@ -1,0 +1,187 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The page in headless Chromium, with real clicks and keys."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_service import fill, serve
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+if not (shutil.which("chromium") and shutil.which("chromedriver")):
+    pytest.skip("chromium or chromedriver is not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def page_server(tmp_path_factory):
+    root = tmp_path_factory.mktemp("page")
+    with serve(fill(root / "studies"), root / "log.txt", "--spacing", "0.5", "0.5") as server:
+        yield server
+
+
+@pytest.fixture
+def browser(page_server):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,720", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.get(page_server.url)
+    yield driver
+    problems = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    driver.quit()
+    assert not problems
+
+
+def keep(driver, name):
+    """A picture to look at, where a folder for it is named."""
+    if folder := os.environ.get("PE_MONAI_SCREENSHOTS"):
+        driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+def wait(condition, seconds=15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("what was waited for did not happen")
+
+
+def text(driver, name):
+    return driver.find_element("id", name).text
+
+
+def settled(driver):
+    wait(lambda: text(driver, "message") in ("", "saved") and text(driver, "area") != "–")
+    time.sleep(0.5)
+
+
+def open_frame(driver, name):
+    row = wait(lambda: driver.find_elements("css selector", f'[data-id="{name}"]'))[0]
+    row.click()
+    wait(lambda: driver.find_elements("css selector", f'.current[data-id="{name}"]'))
+    settled(driver)
+
+
+def click(driver, x, y, right=False):
+    """A real click on a pixel of the frame of 320 x 224."""
+    canvas = driver.find_element("id", "canvas")
+    box = canvas.rect
+    scale = min(box["width"] / 320, box["height"] / 224) * 0.98
+    dx, dy = (round((place + 0.5 - size / 2) * scale) for place, size in ((x, 320), (y, 224)))
+    chain = webdriver.ActionChains(driver)
+    chain.move_to_element_with_offset(canvas, dx, dy)
+    (chain.context_click() if right else chain.click()).perform()
+
+
+def label(server, name, tag="final"):
+    path = server.folder / f"labels/{tag}/{name}.png"
+    return np.asarray(Image.open(io.BytesIO(path.read_bytes()))) > 0 if path.is_file() else None
+
+
+def keys(driver, *pressed):
+    chain = webdriver.ActionChains(driver)
+    for key in pressed:
+        chain.send_keys(key)
+    chain.perform()
+
+
+def test_clicks_add_and_remove_and_are_saved_and_undone(browser, page_server):
+    open_frame(browser, "stillb_001")
+    assert "Research use only" in browser.page_source
+    keys(browser, webdriver.Keys.DELETE)
+    wait(lambda: text(browser, "area") == "none")
+    click(browser, 160, 100)
+    wait(lambda: text(browser, "area").endswith("cm²"))
+    keep(browser, "click")
+    assert text(browser, "thickness").endswith("mm")
+    wait(lambda: label(page_server, "stillb_001", "draft") is not None)
+    click(browser, 160, 100, right=True)
+    wait(lambda: text(browser, "area") == "none")
+    keys(browser, "z")
+    wait(lambda: text(browser, "area") != "none")
+    keys(browser, "s")
+    wait(lambda: label(page_server, "stillb_001") is not None)
+    mask = label(page_server, "stillb_001")
+    rows, columns = np.ogrid[:224, :320]
+    assert np.array_equal(mask, (rows - 100) ** 2 + (columns - 160) ** 2 <= 144)
+    assert label(page_server, "stillb_001", "draft") is None
+    wait(lambda: browser.find_elements("css selector", '.done[data-id="stillb_001"]'))
+
+
+def test_brush_draws_and_eraser_removes(browser, page_server):
+    open_frame(browser, "stillb_001")
+    keys(browser, webdriver.Keys.DELETE, "b")
+    click(browser, 60, 120)
+    settled(browser)
+    keys(browser, "s")
+    wait(lambda: (mask := label(page_server, "stillb_001")) is not None and mask[120, 60])
+    assert label(page_server, "stillb_001").sum() == pytest.approx(np.pi * 8**2, rel=0.1)
+    keys(browser, "e")
+    click(browser, 60, 120)
+    settled(browser)
+    keys(browser, "s")
+    wait(lambda: not label(page_server, "stillb_001").any())
+
+
+def test_outline_is_carried_to_the_next_frame_of_a_clip(browser, page_server):
+    open_frame(browser, "beat@001")
+    assert text(browser, "place") == "1 of 6"
+    browser.find_element("id", "carry").click()
+    click(browser, 100, 60)
+    settled(browser)
+    keys(browser, "s")
+    wait(lambda: label(page_server, "beat@001") is not None)
+    browser.find_element("id", "following").click()
+    wait(lambda: text(browser, "place") == "2 of 6")
+    settled(browser)
+    keep(browser, "clip")
+    keys(browser, "s")
+    wait(lambda: label(page_server, "beat@002") is not None)
+    assert np.array_equal(label(page_server, "beat@001"), label(page_server, "beat@002"))
+
+
+def test_a_draft_outlives_the_browser(browser, page_server):
+    open_frame(browser, "stillc_001")
+    click(browser, 200, 80)
+    settled(browser)
+    wait(lambda: label(page_server, "stillc_001", "draft") is not None)
+    draft = label(page_server, "stillc_001", "draft")
+    browser.refresh()
+    open_frame(browser, "stillc_001")
+    keys(browser, "s")
+    wait(lambda: label(page_server, "stillc_001") is not None)
+    assert np.array_equal(label(page_server, "stillc_001"), draft)
+
+
+def test_training_is_started_followed_and_told(browser, page_server):
+    for name in ("stilla_001", "beat@003"):
+        open_frame(browser, name)
+        keys(browser, "s")
+        wait(lambda name=name: label(page_server, name) is not None)
+    browser.find_element("id", "train").click()
+    wait(lambda: "epoch" in text(browser, "training-text"), 60)
+    keep(browser, "training")
+    wait(lambda: "validation frames" in text(browser, "training-text"), 120)
+    keep(browser, "trained")
+
+
+def test_it_fits_a_tablet(browser):
+    browser.set_window_size(820, 1180)
+    open_frame(browser, "stilla_001")
+    keep(browser, "tablet")
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    button = browser.find_element("id", "save").rect
+    assert button["y"] + button["height"] <= 1180

@@ -1,0 +1,188 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What clients of MONAI Label ask for, over HTTP: outlines, clicks, labels, the next frame."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from label_service import still
+from PIL import Image
+from stub_label import RADIUS
+
+requests = pytest.importorskip("requests")
+
+
+@pytest.fixture(scope="module")
+def offline():
+    """Mask of a frame without a server."""
+    import torch
+
+    from pe_monai.predictor import Predictor
+
+    torch.set_num_threads(1)
+    predictor = Predictor()
+    return lambda pixels: predictor.predict([pixels])[0].mask
+
+
+def infer(server, image="", model="effusion", output="image", files=None, **params):
+    data = {"params": json.dumps(params)}
+    address = f"{server.url}/infer/{model}?image={image}&output={output}"
+    return requests.post(address, data=data, files=files, timeout=60)
+
+
+def picture(answer):
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize("name", ["stilla_001", "stillb_001"])
+def test_png_equals_the_offline_mask(label_server, offline, name):
+    mask = picture(infer(label_server, name))
+    assert mask.dtype == np.uint8 and set(np.unique(mask)) <= {0, 1}
+    assert np.array_equal(mask > 0, offline(read(label_server.folder / f"{name}.png")))
+
+
+def test_frames_of_a_clip_are_images(label_server, offline):
+    clip = Image.open(label_server.folder / "beat.tif")
+    clip.seek(3)
+    assert np.array_equal(picture(infer(label_server, "beat@004")) > 0, offline(np.asarray(clip)))
+
+
+def test_nifti_is_x_first_and_lies_where_itk_puts_a_picture(label_server, offline, tmp_path):
+    path = tmp_path / "mask.nii.gz"
+    path.write_bytes(infer(label_server, "stilla_001", result_extension=".nii.gz").content)
+    image = nibabel.load(path)
+    assert np.array_equal(np.asarray(image.dataobj).T > 0, offline(read(label_server.folder / "stilla_001.png")))
+    assert np.array_equal(np.diag(image.affine), [-1, -1, 1, 1])
+
+
+def test_nrrd_as_3d_slicer_and_ohif_want_it(label_server, offline, tmp_path):
+    nrrd = pytest.importorskip("nrrd")
+    path = tmp_path / "mask.nrrd"
+    path.write_bytes(infer(label_server, "stilla_001", result_extension=".nrrd").content)
+    mask, header = nrrd.read(str(path))
+    assert np.array_equal(mask.T > 0, offline(read(label_server.folder / "stilla_001.png")))
+    assert np.allclose(header["space directions"], np.eye(2))
+
+
+def test_answer_of_both_parts_has_measurement_and_notice(label_server):
+    answer = infer(label_server, "stilla_001", output="all")
+    assert answer.headers["content-type"].startswith("multipart/form-data")
+    params = infer(label_server, "stilla_001", output="json").json()
+    assert params["label_names"] == {"effusion": 1}
+    assert params["measurement"]["thickness_px"] > 5 and params["measurement"]["thickness_mm"] is None
+    assert "research use" in params["notice"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"foreground": [[100, 60]], "background": []},
+        {"foreground": [[100, 60, 0]]},
+        {"effusion": [[100, 60, 0]], "background": [], "label": "effusion"},
+        {"foreground": "[[100, 60]]", "background": "[]"},
+        {"points": [[100, 60, 0]], "point_labels": [1]},
+    ],
+    ids=["CVAT", "3D Slicer", "deepedit", "text", "VISTA"],
+)
+def test_clicks_of_every_client_are_column_first(label_server, params):
+    mask = picture(infer(label_server, "stillb_001", "effusion_interactive", **params))
+    rows, columns = np.ogrid[:224, :320]
+    clicked = (rows - 60) ** 2 + (columns - 100) ** 2 <= RADIUS**2
+    assert np.array_equal(mask > 0, (picture(infer(label_server, "stillb_001")) > 0) | clicked)
+
+
+@pytest.mark.parametrize("foreground", [[[320, 60]], [[100, -1]], [[60]], [["a", 1]], [[float("nan"), 2]], {"x": 1}])
+def test_clicks_that_are_none_are_named(label_server, foreground):
+    answer = infer(label_server, "stillb_001", "effusion_interactive", foreground=foreground)
+    assert answer.status_code == 400 and answer.json()["detail"]
+
+
+def test_upload_as_cvat_sends_it_gives_a_png(label_server, offline):
+    buffer = io.BytesIO()
+    Image.open(label_server.folder / "stilla_001.png").save(buffer, format="JPEG", quality=95)
+    answer = infer(label_server, files={"file": ("image.jpg", buffer.getvalue())}, output="image")
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(picture(answer) > 0, offline(np.asarray(Image.open(buffer))))
+
+
+def test_mask_sent_along_is_corrected(label_server):
+    prior = np.zeros((224, 320), np.uint8)
+    prior[10:20, 30:50] = 255
+    files = {"label": ("prior.png", png(prior))}
+    answer = infer(label_server, "stillb_001", "effusion_interactive", files=files, background=[[200, 100]])
+    assert np.array_equal(picture(answer) > 0, prior > 0)
+
+
+@pytest.mark.parametrize("extension", [".png", ".nii.gz", ".nrrd"])
+def test_label_comes_back_as_it_went(label_server, tmp_path, extension):
+    truth = still(0)
+    if extension == ".png":
+        body = png(np.dstack([np.zeros_like(truth), truth, np.zeros_like(truth)]).astype(np.uint8) * 255)
+    else:
+        path = tmp_path / f"label{extension}"
+        if extension == ".nrrd":
+            pytest.importorskip("nrrd").write(str(path), truth.T.astype(np.uint8))
+        else:
+            nibabel.save(nibabel.Nifti1Image(truth.T.astype(np.uint8), np.eye(4)), path)
+        body = path.read_bytes()
+    url = f"{label_server.url}/datastore/label"
+    answer = requests.put(f"{url}?image=stilla_001", files={"label": (f"x{extension}", body)}, timeout=60)
+    assert answer.json() == {"image": "stilla_001", "label": "stilla_001"}
+    assert np.array_equal(read(label_server.folder / "labels/final/stilla_001.png") > 0, truth)
+    back = requests.get(f"{url}?label=stilla_001&tag=final", timeout=60)
+    assert np.array_equal(picture(back) == 1, truth)
+
+
+def test_label_of_another_size_is_refused(label_server):
+    answer = requests.put(
+        f"{label_server.url}/datastore/label?image=stillc_001",
+        files={"label": ("x.png", png(np.zeros((50, 60), np.uint8)))},
+        timeout=60,
+    )
+    assert answer.status_code == 400 and "60 x 50" in answer.json()["detail"]
+    assert not (label_server.folder / "labels/final/stillc_001.png").exists()
+
+
+@pytest.mark.parametrize("strategy", ["first", "random", "epistemic"])
+def test_next_frame_has_no_label(label_server, strategy):
+    requests.put(
+        f"{label_server.url}/datastore/label?image=stilla_001",
+        files={"label": ("x.png", png(np.zeros((224, 320), np.uint8)))},
+        timeout=60,
+    )
+    answer = requests.post(f"{label_server.url}/activelearning/{strategy}", json={}, timeout=120).json()
+    assert answer["id"] not in ("stilla_001", "") and answer["name"] == answer["id"]
+    assert str(label_server.folder) not in json.dumps(answer)
+
+
+def test_session_of_one_upload(label_server):
+    body = (label_server.folder / "stilla_001.png").read_bytes()
+    answer = requests.put(f"{label_server.url}/session/", files={"files": ("a.png", body)}, timeout=60).json()
+    params = {"session_id": answer["session_id"], "output": "image"}
+    mask = requests.post(f"{label_server.url}/infer/effusion", params=params, data={"params": "{}"}, timeout=60)
+    assert np.array_equal(picture(mask), picture(infer(label_server, "stilla_001")))
+    assert requests.delete(f"{label_server.url}/session/{answer['session_id']}", timeout=60).ok
+
+
+def test_info_is_what_the_clients_look_for(label_server):
+    info = requests.get(f"{label_server.url}/info/", timeout=60).json()
+    assert info["models"].keys() == {"effusion", "effusion_interactive"}
+    assert info["models"]["effusion"]["dimension"] == 2 and info["labels"] == {"effusion": 1}
+    assert info["models"]["effusion_interactive"]["type"] == "deepgrow"
+    assert info["strategies"].keys() == {"first", "random", "epistemic"}
+    assert str(label_server.folder) not in json.dumps(info)
