@@ -25,6 +25,10 @@ class DeviceError(ValueError):
     """A device is unknown, or absent on this machine."""
 
 
+class ExportError(ValueError):
+    """A network cannot be exported as asked, or an exported one cannot be used here."""
+
+
 def find_user_error(error: BaseException | None) -> BaseException | None:
     """The error that a user can act on behind another one: MONAI wraps what a config's parts raise in its own errors.
 
@@ -34,7 +38,7 @@ def find_user_error(error: BaseException | None) -> BaseException | None:
     Returns:
         The first error of this module, ``FloatingPointError`` or ``OSError`` among it and its causes, or None.
     """
-    kinds = (FrameError, DatasetError, BundleError, WeightsError, DeviceError, FloatingPointError, OSError)
+    kinds = (FrameError, DatasetError, BundleError, WeightsError, DeviceError, ExportError, FloatingPointError, OSError)
     while error is not None and not isinstance(error, kinds):
         error = error.__cause__
     return error

@@ -1,13 +1,13 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of results of a batch of frames: masks, overlays, a table and a manifest."""
+"""The folder of results of a batch of frames: masks, overlays, a table, and the manifest."""
 
 from __future__ import annotations
 
 import csv
 import json
 import platform
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +55,16 @@ def provenance(predictor: Predictor) -> dict:
     }
 
 
+def write_manifest(folder: Path, predictor: Predictor, counts: Mapping[str, Mapping[str, int]], seconds: float) -> None:
+    """Write ``manifest.json``: what results depend on, how many were done and failed, and how long it took."""
+    manifest = {**provenance(predictor), **counts, "seconds": round(seconds, 3)}
+    text = json.dumps(manifest, indent=2) + "\n"
+    write_whole(folder / "manifest.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
 class ResultFolder:
-    """Writes ``masks/``, ``overlays/`` and, on request, ``probabilities/`` and ``sectors/``, then ``frames.csv`` and
-    ``manifest.json``. Every file is written whole or not at all; a file that cannot be written is reported and the rest
+    """Writes ``masks/``, ``overlays/`` and, on request, ``probabilities/`` and ``sectors/``, then ``frames.csv``.
+    Every file is written whole or not at all; a file that cannot be written is reported and the rest
     goes on.
 
     Args:
@@ -80,7 +87,6 @@ class ResultFolder:
         self.rows: list[dict] = []
         self.done = 0
         self.failed = 0
-        self._started = time.time()
         write_whole(self.folder / "frames.csv", self._write_table)
 
     def add(self, frame: FrameFile, outcome: Prediction | FrameError) -> FrameError | None:
@@ -127,16 +133,9 @@ class ResultFolder:
         self.failed += 1
         self.rows.append({"file": str(frame.path) if frame else "", "status": "error", "error": str(error)})
 
-    def close(self, predictor: Predictor) -> None:
-        """Write the table and the manifest."""
+    def close(self) -> None:
+        """Write the table."""
         write_whole(self.folder / "frames.csv", self._write_table)
-        manifest = {
-            **provenance(predictor),
-            "frames": {"done": self.done, "failed": self.failed},
-            "seconds": round(time.time() - self._started, 3),
-        }
-        text = json.dumps(manifest, indent=2) + "\n"
-        write_whole(self.folder / "manifest.json", lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def _maps(self, prediction: Prediction) -> dict[str, np.ndarray]:
         maps = {"masks": prediction.mask.astype(np.uint8) * 255}

@@ -16,13 +16,19 @@ from pe_monai import __version__
 from pe_monai.errors import find_user_error
 
 COMMANDS = {
-    "segment": "outline effusion in frames",
+    "segment": "outline effusion in frames, clips and DICOM",
+    "dicomweb": "process studies of a DICOMweb server",
+    "listen": "receive ultrasound by C-STORE and process it",
     "measure": "measure effusion in masks",
+    "label": "serve frames for labelling, in a browser or MONAI Label's clients",
     "demo": "see it work on synthetic frames",
     "phantom": "write a synthetic data set",
     "prepare": "index a data set and write its splits",
     "train": "train the bundle",
     "evaluate": "score a bundle on a data set",
+    "study": "train and compare recipes, as the paper does",
+    "export": "write the network for other runtimes",
+    "labelme": "take annotations from LabelMe, or give it masks to correct",
     "doctor": "say what works on this machine",
 }
 TRACEBACK_VARIABLE = "PE_MONAI_TRACEBACK"
