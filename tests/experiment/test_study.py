@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SETTINGS
 from PIL import Image
+from study_launcher import SETTINGS
 
 from pe_monai.cli import main
 from pe_monai.errors import BundleError, DatasetError
