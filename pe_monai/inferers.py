@@ -49,7 +49,12 @@ class FrameInferer(SimpleInferer):
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """(B, C, H, W) to logits (B, K, H, W), float32; K is 1 where a channel was chosen."""
+        """(B, C, H, W) to logits (B, K, H, W), float32; K is 1 where a channel was chosen.
+
+        MONAI Deploy's operator passes on every tensor that the preprocessing made, the sector among them: the network
+        takes none of them.
+        """
+        kwargs.pop("sector", None)
         if self.flip:
             both = self._forward(torch.cat([inputs, inputs.flip(-1)]), network, *args, **kwargs)
             plain, mirrored = both.chunk(2)
@@ -69,6 +74,6 @@ class FrameInferer(SimpleInferer):
         if isinstance(
             network, torch.nn.Module
         ):  # who builds network_def alone, as MONAI Label does, would round otherwise
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.cpu_amp):
             return network(inputs, *args, **kwargs).float()

@@ -63,9 +63,14 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], li
                 if header is None:
                     continue
                 uid = str(header.get("SOPInstanceUID") or path)
-                if uid in found and not filecmp.cmp(path, found[uid][0], shallow=False):
-                    raise FrameError(f"has the same SOP Instance UID as {found[uid][0]} and another content; not used.")
-                found.setdefault(uid, (path, header))
+                first = found.setdefault(uid, (path, header))[0]
+                if _is_beginning(first, path):
+                    found[uid] = (path, header)
+                    errors.append(FrameError(f"{first}: is a cut-off copy of {path}; not used."))
+                elif _is_beginning(path, first):
+                    raise FrameError(f"is a cut-off copy of {first}; not used.")
+                elif not filecmp.cmp(path, first, shallow=False):
+                    raise FrameError(f"has the same SOP Instance UID as {first} and another content; not used.")
             except FrameError as e:
                 errors.append(FrameError(f"{path}: {e}"))
             except OSError as e:
@@ -103,6 +108,20 @@ def _read(path: Path) -> Dataset | None:
         return None
     check_class(header)
     return header
+
+
+def _is_beginning(part: Path, whole: Path) -> bool:
+    """Whether a file holds the first bytes of another and ends before it does."""
+    left = part.stat().st_size
+    if left >= whole.stat().st_size:
+        return False
+    with part.open("rb") as one, whole.open("rb") as other:
+        while left > 0:
+            chunk = one.read(1 << 20)
+            if not chunk or chunk != other.read(len(chunk)):
+                return False
+            left -= len(chunk)
+    return True
 
 
 def _list_files(inputs: list[Path], scratch: Path, errors: list[FrameError]) -> Iterator[Path]:

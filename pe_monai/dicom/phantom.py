@@ -188,13 +188,13 @@ def _encode_lossless_jpeg(image: np.ndarray) -> bytes:
     import imagecodecs
 
     kind = "RGB" if image.ndim == 3 else "GRAYSCALE"
-    return imagecodecs.jpeg8_encode(image, lossless=True, predictor=1, colorspace=kind, outcolorspace=kind)
+    return bytes(imagecodecs.jpeg8_encode(image, lossless=True, predictor=1, colorspace=kind, outcolorspace=kind))
 
 
 def _encode_htj2k(image: np.ndarray) -> bytes:
     import imagecodecs
 
-    return imagecodecs.htj2k_encode(image, reversible=True)
+    return bytes(imagecodecs.htj2k_encode(image, reversible=True))
 
 
 _ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {

@@ -75,8 +75,9 @@ def read_regions(header: Dataset) -> list[Region]:
     rows, columns = int(header.Rows), int(header.Columns)
     regions = []
     for item in header.get("SequenceOfUltrasoundRegions") or []:
-        corners = [_integer(item, f"RegionLocation{name}") for name in ("MinY0", "MinX0", "MaxY1", "MaxX1")]
-        if any(corner is None for corner in corners):
+        stated = [_integer(item, f"RegionLocation{name}") for name in ("MinY0", "MinX0", "MaxY1", "MaxX1")]
+        corners = [corner for corner in stated if corner is not None]
+        if len(corners) < 4:
             continue
         top, left = max(0, corners[0]), max(0, corners[1])
         bottom, right = min(rows, corners[2] + 1), min(columns, corners[3] + 1)

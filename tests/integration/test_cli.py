@@ -153,11 +153,6 @@ def save_truncated(path: Path, frame: np.ndarray) -> None:
     path.write_bytes(path.read_bytes()[:20_000])
 
 
-def save_animated(path: Path, frame: np.ndarray) -> None:
-    first, *rest = [Image.fromarray(np.roll(frame, shift, axis=1)) for shift in range(3)]
-    first.save(path, save_all=True, append_images=rest)
-
-
 def save_text_only(path: Path, frame: np.ndarray) -> None:
     noise = np.zeros((224, 320), np.uint8)
     noise[10:14, 10:60:3] = 255
@@ -171,15 +166,12 @@ BAD = {
     "text.png": lambda path, frame: path.write_text("this is no picture\n" * 50),
     "text.nii.gz": lambda path, frame: path.write_text("this is no picture\n" * 50),
     "text.nrrd": lambda path, frame: path.write_text("this is no picture\n" * 50),
-    "text.dcm": lambda path, frame: path.write_text("this is no picture\n" * 50),
     "document.pdf": lambda path, frame: path.write_text("%PDF-1.4"),
     "truncated.png": save_truncated,
-    "animated.gif": save_animated,
     "huge.png": save_huge,
     "constant.png": lambda path, frame: write_picture(np.full((224, 320), 80, np.uint8), path),
     "green.png": lambda path, frame: write_picture(np.full((224, 320, 3), (0, 255, 0), np.uint8), path),
     "no_sector.png": save_text_only,
-    "volume.nii": lambda path, frame: nibabel.save(nibabel.Nifti1Image(np.zeros((40, 40, 9)), np.eye(4)), path),
     "nan.nii": lambda path, frame: nibabel.save(nibabel.Nifti1Image(np.full((40, 40), np.nan), np.eye(4)), path),
     "tiny.png": lambda path, frame: write_picture(frame[:8, :8], path),
 }
@@ -200,6 +192,35 @@ def test_bad_input_is_one_line_and_the_rest_is_done(segment, phantom, tmp_path, 
     results = {f"{kind}/good{number}.png" for kind in ("masks", "overlays") for number in (1, 2)}
     assert files_below(out) == results | {"frames.csv", "manifest.json"}
     assert json.loads((out / "manifest.json").read_text())["frames"] == {"done": 2, "failed": 1}
+
+
+BAD_CLIPS = {
+    "text.dcm": lambda path: path.write_text("this is no picture\n" * 50),
+    "text.mp4": lambda path: path.write_text("this is no video\n" * 50),
+    "volume.nii": lambda path: nibabel.save(nibabel.Nifti1Image(np.zeros((40, 40, 9)), np.eye(4)), path),
+    "exam.zip": lambda path: path.write_bytes(b"PK\3\4 cut off"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CLIPS)
+def test_bad_clips_and_objects_have_their_row_in_their_own_table(segment, phantom, tmp_path, name):
+    BAD_CLIPS[name](tmp_path / name)
+    write_picture(phantom, tmp_path / "good.png")
+    first, *rest = [Image.fromarray(np.roll(phantom, shift, axis=1)) for shift in range(3)]
+    first.save(tmp_path / "animated.gif", save_all=True, append_images=rest)
+    out = tmp_path / "out"
+    code, stdout, stderr = segment(tmp_path / "good.png", tmp_path / name, tmp_path / "animated.gif", "-o", out)
+    assert code == 1
+    assert stderr.count("\n") == 1 and str(tmp_path / name) in stderr and stderr.startswith("pe_monai segment: ")
+    assert stdout.startswith("2 of 3 inputs done")
+    assert [row["status"] for row in rows_of(out)] == ["ok"]
+    with (out / "clips.csv").open(newline="") as file:
+        assert [(row["folder"], row["status"]) for row in csv.DictReader(file)] == [
+            ("clips/animated", "ok"),
+            ("", "error"),
+        ]
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["frames"] == {"done": 1, "failed": 0} and manifest["clips"] == {"done": 1, "failed": 1}
 
 
 def test_nothing_usable_is_exit_code_2(segment, tmp_path):
@@ -319,7 +340,7 @@ def test_unexpected_error_is_one_line_and_can_be_traced(segment, tmp_path, phant
     def fail(self, items):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr(pe_monai.predictor.Predictor, "_segment", fail)
+    monkeypatch.setattr(pe_monai.predictor.Predictor, "_infer", fail)
     code, _, stderr = segment(tmp_path / "a.png", "-o", tmp_path / "out")
     assert (code, stderr.count("\n")) == (2, 1)
     assert "RuntimeError: out of memory" in stderr and "PE_MONAI_TRACEBACK" in stderr
