@@ -93,11 +93,7 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
             )
     else:
         logger.warning("%s: no recorded hash beside it, the weights are used unchecked", path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # torch raises whatever it likes on bad bytes, some of it without a message
-        reason = " ".join(str(e).split())[:120] or type(e).__name__
-        raise WeightsError(f"{path}: this is no file of weights ({reason}).") from e
+    state = read_state(path)
     try:
         plain_network(network).load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as e:
@@ -106,6 +102,21 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
             f"{path}: these weights belong to another network than the bundle's network_def ({reason})."
         ) from e
     return digest
+
+
+def read_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """The state_dict in a file, on the CPU, never unpickled into anything but tensors.
+
+    Raises:
+        WeightsError: the file is missing or no file of weights.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such weights file.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # torch raises whatever it likes on bad bytes, some of it without a message
+        reason = " ".join(str(e).split())[:120] or type(e).__name__
+        raise WeightsError(f"{path}: this is no file of weights ({reason}).") from e
 
 
 def plain_network(network: nn.Module) -> nn.Module:

@@ -4,5 +4,6 @@
 
 from pe_monai.networks.blocks import ConvBlock, Downsample, MultiScale, Upsample
 from pe_monai.networks.improved_unet import ImprovedUNet
+from pe_monai.networks.lite_backbone import LiteBackbone
 
-__all__ = ["ConvBlock", "Downsample", "ImprovedUNet", "MultiScale", "Upsample"]
+__all__ = ["ConvBlock", "Downsample", "ImprovedUNet", "LiteBackbone", "MultiScale", "Upsample"]

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pe_monai.networks.blocks import ConvBlock, Downsample, MultiScale, Upsample
+from pe_monai.networks.lite_backbone import BACKBONES, LiteBackbone
 
 PADDING_MODES = ("reflect", "zeros", "replicate", "circular")
 DOWNSAMPLINGS = ("conv", "maxpool")
@@ -40,6 +41,9 @@ class ImprovedUNet(nn.Module):
         downsample: "conv" (the paper: strided 3x3 convolution) or "maxpool".
         upsample: "bilinear" or "nearest" interpolation with a 1x1 convolution (the paper), or "deconv".
         multi_scale: whether the multi-scale block refines the bottleneck.
+        backbone: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2" in place of the paper's encoder
+            below full resolution, so that weights from ImageNet can be its start (:class:`LiteBackbone`); ``channels``
+            are then the five widths from full resolution to a 16th, and ``downsample`` has no part in it.
 
     Raises:
         ValueError: an argument has no meaning here; the message names it, the value and what is possible.
@@ -63,6 +67,7 @@ class ImprovedUNet(nn.Module):
         downsample: str = "conv",
         upsample: str = "bilinear",
         multi_scale: bool = True,
+        backbone: str | None = None,
     ) -> None:
         super().__init__()
         if spatial_dims != 2:
@@ -73,7 +78,13 @@ class ImprovedUNet(nn.Module):
         channels = tuple(channels) if isinstance(channels, Sequence) else (channels,)
         if len(channels) < 2 or not all(_is_count(c) for c in channels):
             raise ValueError(f"channels must be two or more positive integers, one a level, got {channels!r}.")
-        if multi_scale and channels[-1] % 4:
+        if backbone is not None and backbone not in BACKBONES:
+            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)} or None, got {backbone!r}.")
+        if backbone is not None and len(channels) != 5:
+            raise ValueError(
+                f"with a backbone channels must be five, from full resolution to a 16th, got {channels!r}."
+            )
+        if multi_scale and backbone is None and channels[-1] % 4:
             raise ValueError(f"with multi_scale the last of channels must be a multiple of 4, got {channels[-1]}.")
         if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
             raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}.")
@@ -95,21 +106,27 @@ class ImprovedUNet(nn.Module):
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise ValueError(f"norm={norm!r} or act={act!r} is no layer that MONAI can build here: {e}") from e
 
-        self.factor = 2 ** (len(channels) - 1)
         self.encoders = nn.ModuleList()
         self.downsamples = nn.ModuleList()
         self.upsamples = nn.ModuleList()
         self.decoders = nn.ModuleList()
         self.stem = ConvBlock(in_channels, channels[0], padding_mode, norm, act, dropout)
-        before = channels[0]
-        for width in channels[1:]:
-            self.downsamples.append(Downsample(before, downsample, padding_mode, norm, act))
-            self.encoders.append(ConvBlock(before, width, padding_mode, norm, act, dropout))
-            before = width
+        self.backbone = LiteBackbone(backbone, in_channels) if backbone is not None else None
+        if self.backbone is not None:
+            widths, skips = channels, (channels[0], *self.backbone.channels[:-1])
+            before = self.backbone.channels[-1]
+        else:
+            widths, skips = channels[:-1], channels[:-1]
+            before = channels[0]
+            for width in channels[1:]:
+                self.downsamples.append(Downsample(before, downsample, padding_mode, norm, act))
+                self.encoders.append(ConvBlock(before, width, padding_mode, norm, act, dropout))
+                before = width
+        self.factor = 2 ** len(widths)
         self.multi_scale = MultiScale(before, norm, act) if multi_scale else nn.Identity()
-        for width in reversed(channels[:-1]):
+        for width, skip in zip(reversed(widths), reversed(skips), strict=True):
             self.upsamples.append(Upsample(before, width, upsample))
-            self.decoders.append(ConvBlock(2 * width, width, padding_mode, norm, act, dropout))
+            self.decoders.append(ConvBlock(skip + width, width, padding_mode, norm, act, dropout))
             before = width
         self.head = nn.Conv2d(before, out_channels, 1)
 
@@ -131,8 +148,13 @@ class ImprovedUNet(nn.Module):
         """
         height, width = x.shape[2], x.shape[3]
         x = F.pad(x, [0, self._fill(width), 0, self._fill(height)])
-        x = self.stem(x)
+        full = self.stem(x)
         skips: list[torch.Tensor] = []
+        if self.backbone is not None:
+            skips = [full] + self.backbone(x)
+            x = skips.pop()
+        else:
+            x = full
         for down, encoder in zip(self.downsamples, self.encoders):  # noqa: B905 (TorchScript's zip has no strict)
             skips.append(x)
             x = encoder(down(x))

@@ -17,8 +17,9 @@ from ignite.engine import Engine, Events
 from monai.transforms import Compose
 from torch import nn
 
+from pe_monai.errors import WeightsError
 from pe_monai.training.reporting import loss_of
-from pe_monai.weights import load_weights, plain_network, save_weights, save_whole
+from pe_monai.weights import load_weights, plain_network, read_state, save_weights, save_whole
 
 logger = logging.getLogger(__name__)
 
@@ -192,12 +193,29 @@ class StopOnNan:
             )
 
 
-def warm_start(network: nn.Module, weights: str | Path | None) -> None:
+def warm_start(
+    network: nn.Module, weights: str | Path | None = None, backbone_weights: str | Path | None = None
+) -> None:
     """Load weights into a network before a training starts; None leaves it as it is.
 
+    Args:
+        network: the network.
+        weights: a state_dict of the whole network.
+        backbone_weights: a classifier's state_dict for its backbone, trained on ImageNet; see
+            :meth:`pe_monai.networks.LiteBackbone.take_imagenet`.
+
     Raises:
-        WeightsError: see :func:`pe_monai.weights.load_weights`.
+        WeightsError: a file cannot be used; see :func:`pe_monai.weights.load_weights`.
     """
+    if backbone_weights is not None:
+        backbone = getattr(plain_network(network), "backbone", None)
+        if backbone is None:
+            raise WeightsError(f"{backbone_weights}: the network has no backbone for it; set network_def#backbone.")
+        try:
+            backbone.take_imagenet(read_state(backbone_weights))
+        except ValueError as e:
+            raise WeightsError(f"{backbone_weights}: these are not the weights of this backbone ({e})") from e
+        logger.info("starting from the backbone in %s", backbone_weights)
     if weights is not None:
         load_weights(network, weights)
         logger.info("starting from the weights in %s", weights)

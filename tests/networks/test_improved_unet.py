@@ -40,6 +40,7 @@ VARIANTS = {
     "instance norm": {**SMALL, "norm": "instance"},
     "group norm": {**SMALL, "norm": ["group", {"num_groups": 4}]},
     "no norm": {**SMALL, "norm": None},
+    "backbone": {"channels": (4, 4, 8, 8, 8), "backbone": "efficientnet_lite0"},
     "RGB in and out": {**SMALL, "in_channels": 3, "out_channels": 3},
 }
 SIZES = [(16, 16), (17, 31), (31, 17), (57, 80)]
