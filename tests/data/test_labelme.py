@@ -229,13 +229,45 @@ def test_few_points_and_masks_only_where_there_are_holes():
     assert mask_to_shapes(np.zeros((20, 20), bool), "effusion") == []
 
 
-def test_labelme_itself_reads_what_is_written(tmp_path, monkeypatch):
+@pytest.fixture
+def labelme(monkeypatch):
+    """The real LabelMe, which loads Qt."""
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
-    labelme = pytest.importorskip("labelme")
+    return pytest.importorskip("labelme", exc_type=ImportError)
+
+
+def test_labelme_itself_reads_what_is_written(labelme, tmp_path):
     for number, mask in enumerate((phantom_frame(2, thickness_mm=20).mask, regions(1), np.zeros(SIZE, bool))):
-        path, _ = write_annotation(tmp_path / f"心超{number}", np.zeros(mask.shape, np.uint8), mask, "积液")
+        path, image = write_annotation(tmp_path / f"心超{number}", np.zeros(mask.shape, np.uint8), mask, "积液")
         file = labelme.LabelFile(str(path))
+        assert file.image_path == image.name
         drawn, _ = labelme.utils.shapes_to_label(mask.shape, file.shapes, {"积液": 1})
         assert agreement(drawn > 0, mask) > 0.98 if mask.any() else not drawn.any()
         ours = draw_mask(read_annotation(path), {"积液"}, mask.shape)
         np.testing.assert_array_equal(drawn > 0, ours)
+
+
+@pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "beside"])
+def test_what_labelme_itself_writes_is_read_as_it_reads_it(labelme, tmp_path, embedded):
+    ring = regions(3)[:12, :20]
+    shapes = [
+        shape("polygon", [[5.3, 3.8], [9.1, 3.2], [12.7, 9.9], [5.0, 7.4]], "积液", group_id=1),
+        shape("polygon", [[20.5, 30.5], [28.2, 31.0], [24.9, 38.6]], "积液", group_id=1),
+        shape("rectangle", [[59.0, 39.0], [44.6, 30.2]], "积液"),
+        shape("circle", [[30.2, 10.7], [33.9, 12.1]], "积液"),
+        shape("mask", [[36.0, 14.0], [55.0, 25.0]], "积液", mask=labelme.utils.img_arr_to_b64(ring.astype(np.uint8))),
+        shape("linestrip", [[0, 0], [50, 30], [3, 30]], "心包"),
+    ]
+    image = tmp_path / "心超 甲.png"
+    Image.fromarray(picture()).save(image)
+    path = tmp_path / "心超 甲.json"
+    inside = image.read_bytes() if embedded else None
+    labelme.LabelFile().save(str(path), shapes, image.name, *SIZE, inside)
+    if embedded:
+        image.unlink()
+    annotation = read_annotation(path)
+    assert find_labels([annotation]) == {"积液"} and annotation.labels == {"积液": 5, "心包": 1}
+    np.testing.assert_array_equal(read_picture(annotation), picture())
+    theirs, _ = labelme.utils.shapes_to_label(SIZE, labelme.LabelFile(str(path)).shapes[:5], {"积液": 1})
+    np.testing.assert_array_equal(draw_mask(annotation, {"积液"}, SIZE), theirs > 0)
+    assert 300 < theirs.sum() < 1500
