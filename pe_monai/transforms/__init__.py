@@ -13,6 +13,7 @@ from pe_monai.transforms.augment import (
 from pe_monai.transforms.framing import FrameSector, FrameSectord
 from pe_monai.transforms.mask import DecodeMask, DecodeMaskd
 from pe_monai.transforms.regions import EffusionRegions, EffusionRegionsd
+from pe_monai.transforms.saving import SqueezeForSaveImaged
 from pe_monai.transforms.sector import IsolateSector, IsolateSectord, SectorNotFoundError, find_sector
 from pe_monai.transforms.sector_affine import RandSectorAffined
 
@@ -33,5 +34,6 @@ __all__ = [
     "RandTimeGain",
     "RandTimeGaind",
     "SectorNotFoundError",
+    "SqueezeForSaveImaged",
     "find_sector",
 ]
