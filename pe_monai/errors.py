@@ -29,6 +29,10 @@ class ExportError(ValueError):
     """A network cannot be exported as asked, or an exported one cannot be used here."""
 
 
+class DeployError(ValueError):
+    """The MONAI Deploy application cannot run, or be packaged, as asked."""
+
+
 def find_user_error(error: BaseException | None) -> BaseException | None:
     """The error that a user can act on behind another one: MONAI wraps what a config's parts raise in its own errors.
 
@@ -38,7 +42,8 @@ def find_user_error(error: BaseException | None) -> BaseException | None:
     Returns:
         The first error of this module, ``FloatingPointError`` or ``OSError`` among it and its causes, or None.
     """
-    kinds = (FrameError, DatasetError, BundleError, WeightsError, DeviceError, ExportError, FloatingPointError, OSError)
+    ours = (FrameError, DatasetError, BundleError, WeightsError, DeviceError, ExportError, DeployError)
+    kinds = (*ours, FloatingPointError, OSError)
     while error is not None and not isinstance(error, kinds):
         error = error.__cause__
     return error
