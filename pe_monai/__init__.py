@@ -2,4 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pericardial effusion in echocardiography: found, outlined and measured with MONAI. For research use only."""
 
+import contextlib
+from importlib.util import find_spec
+
 __version__ = "0.1.0"
+
+if find_spec("holoscan") is not None:  # then MONAI imports it, by way of MONAI Deploy, and fails without a CUDA runtime
+    from pe_monai.deploy.cuda_runtime import load_cuda_runtime
+    from pe_monai.errors import DeployError
+
+    with contextlib.suppress(DeployError):
+        load_cuda_runtime()
