@@ -84,8 +84,8 @@ def render_markdown(summary: Mapping[str, Any]) -> str:
             "## Knowing where it is wrong",
             "",
             "Spearman's rank correlation of a frame's uncertainty and its true error (one minus Dice; 0 or 1 without "
-            f"effusion): {format_estimate(ranking['spearman'])}. Mean error {ranking['mean_error']:.3f}; with the "
-            f"surest frames first, on average over all coverages {ranking['aurc']:.3f}.",
+            f"effusion): {format_estimate(ranking['spearman'])}. Mean error {format_estimate(ranking['mean_error'])}; "
+            f"with the surest frames first, on average over all coverages {format_estimate(ranking['aurc'])}.",
         ]
     if "calibration" in summary:
         calibration = summary["calibration"]

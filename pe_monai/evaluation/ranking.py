@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.stats import rankdata, spearmanr
 
 from pe_monai.evaluation.bootstrap import ClipBootstrap, Estimate
 
-SPEARMAN_DRAWS = 500
+RANKED_DRAWS = 500  # a draw has to be ranked anew, which takes its time
 
 
 def frame_errors(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -28,15 +28,17 @@ def rank_correlation(values: np.ndarray, errors: np.ndarray, bootstrap: ClipBoot
         return {"value": None, "low": None, "high": None}
     value = float(spearmanr(values, errors).statistic)
     drawn = []
-    for counts in bootstrap.counts[:SPEARMAN_DRAWS]:
-        frames = np.repeat(np.arange(len(values)), counts[bootstrap.unit].astype(int))
+    for frames in _drawn_frames(bootstrap):
         ranks = [rankdata(given[frames]) for given in (values, errors)]
         if all(np.ptp(rank) for rank in ranks):
             drawn.append(np.corrcoef(*ranks)[0, 1])
-    if bootstrap.units < 2 or not drawn:
-        return {"value": value, "low": None, "high": None}
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return {"value": value, "low": float(low), "high": float(high)}
+    return _with_interval(value, drawn)
+
+
+def area_under_risk(uncertainty: np.ndarray, errors: np.ndarray, bootstrap: ClipBootstrap) -> Estimate:
+    """Area under the risk-coverage curve, with its interval from the bootstrap's first draws."""
+    drawn = [risk_coverage(uncertainty[frames], errors[frames])[1].mean() for frames in _drawn_frames(bootstrap)]
+    return _with_interval(float(risk_coverage(uncertainty, errors)[1].mean()), drawn)
 
 
 def risk_coverage(uncertainty: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,3 +71,18 @@ def roc_curve(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nda
     last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
     true, false = (np.cumsum(kind[order])[last_of_ties] for kind in (positive, ~positive))
     return np.append(0, false / false[-1]), np.append(0, true / true[-1])
+
+
+def _drawn_frames(bootstrap: ClipBootstrap) -> Iterator[np.ndarray]:
+    """Numbers of the frames of each draw, those of a clip drawn twice twice; nothing where there is but one clip."""
+    if bootstrap.units < 2:
+        return
+    for counts in bootstrap.counts[:RANKED_DRAWS]:
+        yield np.repeat(np.arange(len(bootstrap.unit)), counts[bootstrap.unit].astype(int))
+
+
+def _with_interval(value: float, drawn: Sequence[float]) -> Estimate:
+    if not len(drawn):
+        return {"value": value, "low": None, "high": None}
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return {"value": value, "low": float(low), "high": float(high)}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pe_monai.evaluation.bootstrap import ClipBootstrap
-from pe_monai.evaluation.ranking import frame_errors, rank_correlation, risk_coverage
+from pe_monai.evaluation.ranking import area_under_risk, frame_errors, rank_correlation
 from pe_monai.evaluation.scores import MIN_PIXELS
 
 MEAN_SCORES = ("dice", "iou", "precision", "recall", "accuracy", "frame_accuracy", "hd95", "surface_dice")
@@ -163,8 +163,8 @@ def _uncertainty(rows: Sequence[Mapping[str, Any]], bootstrap: ClipBootstrap) ->
     uncertainty, errors = np.array([row["uncertainty"] for row in rows], dtype=np.float64), frame_errors(rows)
     return {
         "spearman": rank_correlation(uncertainty, errors, bootstrap),
-        "aurc": float(risk_coverage(uncertainty, errors)[1].mean()),
-        "mean_error": float(errors.mean()),
+        "aurc": area_under_risk(uncertainty, errors, bootstrap),
+        "mean_error": bootstrap.mean(errors),
     }
 
 

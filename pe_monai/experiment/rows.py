@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 
 from pe_monai import __version__
 from pe_monai.errors import BundleError
+from pe_monai.experiment.peers import SMP_ROW, require_smp
 from pe_monai.paths import bundle_dir, configs_dir
 
 BUNDLE_ROW = "bundle"
@@ -22,9 +23,9 @@ BASE = "paper_improved"
 SWITCHES = ("padding", "norm", "dropout", "act", "downsample", "upsample", "multi_scale")
 GROUPS = {
     "table1": ("paper_baseline", BASE),
-    "ablations": (BASE, *(f"{BASE}+ablate_{switch}" for switch in SWITCHES)),
+    "ablations": (BASE, *(f"{BASE}+ablate_{switch}" for switch in SWITCHES), f"{BASE}+instance_norm"),
     "empty_frames": (f"{BASE}+positives_only", BASE),
-    "peers": (BUNDLE_ROW, "basic_unet", "flexible_unet", "seg_resnet", "smp_unet"),
+    "peers": (BUNDLE_ROW, "basic_unet", "flexible_unet", "seg_resnet", SMP_ROW),
 }
 BUDGETS = ("small", "full", "none")
 TITLES = {
@@ -44,7 +45,7 @@ TITLES = {
     "basic_unet": "MONAI BasicUNet",
     "flexible_unet": "MONAI FlexibleUNet, ResNet-18",
     "seg_resnet": "MONAI SegResNet",
-    "smp_unet": "segmentation_models_pytorch U-Net, ResNet-18",
+    SMP_ROW: "segmentation_models_pytorch U-Net, ResNet-18",
 }
 
 
@@ -95,6 +96,16 @@ def find_budget(name: str) -> Path | None:
     if name not in BUDGETS:
         raise BundleError(f"budget {name!r}: name one of {', '.join(BUDGETS)}, or a JSON file.")
     return configs_dir() / f"{name}_budget.json"
+
+
+def require_packages(row: Row) -> None:
+    """Find out whether the packages that a row takes beside this one can be used.
+
+    Raises:
+        BundleError: one of them cannot.
+    """
+    if SMP_ROW in row.name.split("+"):
+        require_smp()
 
 
 def read_stack(files: Sequence[Path]) -> ConfigParser:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 Launch = Callable[[list[str], Path], int]
+_ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): \S")
 
 
 class RunError(RuntimeError):
@@ -142,7 +144,7 @@ class Run:
             command += [f"--{name}", str(value)]
         log = self.folder / f"{run_id}.log"
         if launch(command, log) != 0:
-            raise RunError(f"{self.row.name}, {self.datalist.protocol}: {run_id} failed: {_last_line(log)} ({log})")
+            raise RunError(f"{self.row.name}, {self.datalist.protocol}: {run_id} failed: {_reason(log)} ({log})")
 
 
 def launch_logged(command: list[str], log: Path) -> int:
@@ -184,9 +186,11 @@ def _write(marker: Path, content: Mapping[str, Any]) -> None:
     write_whole(marker, lambda partial: partial.write_text(json.dumps(content), encoding="utf-8"))
 
 
-def _last_line(log: Path) -> str:
+def _reason(log: Path) -> str:
+    """Why a command failed: the error at the bottom of the chain, which Python prints first, or the last line."""
     try:
-        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "no log"
-    return next((line[:300] for line in reversed(lines) if line), "no output")
+    errors = [line for line in lines if _ERROR_LINE.match(line)]
+    return next((line.strip()[:300] for line in (*errors, *reversed(lines)) if line.strip()), "no output")

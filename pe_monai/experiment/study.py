@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from pe_monai import __version__
+from pe_monai.errors import BundleError
 from pe_monai.experiment.cost import Cost, measure_costs
 from pe_monai.experiment.datalists import Datalist, prepare_datalist
 from pe_monai.experiment.figures import make_figures
 from pe_monai.experiment.page import write_report
 from pe_monai.experiment.panels import draw_panel
 from pe_monai.experiment.result import Result, read_result
-from pe_monai.experiment.rows import Row
+from pe_monai.experiment.rows import Row, require_packages
 from pe_monai.experiment.runs import Launch, Run, RunError, launch_logged, only_one
 from pe_monai.experiment.table import Column, Table
 from pe_monai.experiment.tables import make_tables
@@ -92,9 +93,10 @@ def run_study(plan: Plan, say: Callable[[str], None] = print, launch: Launch = l
             name = f"[{number}/{len(runs)}] {run.row.name}, {run.datalist.protocol}"
             say(f"{name}: {run.datalist.frames['training']:,} frames to train on, {run.folder}")
             try:
+                require_packages(run.row)
                 is_new = run.train(launch)
                 is_scored = run.score(launch)
-            except RunError as e:
+            except (RunError, BundleError) as e:
                 errors.append(str(e))
                 say(f"{name}: failed")
                 continue

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from pe_monai.evaluation import compare_rows, compare_sets
-from pe_monai.evaluation.bootstrap import Estimate
+from pe_monai.experiment.comparisons import ablations, leakage, paired
 from pe_monai.experiment.cost import Cost
 from pe_monai.experiment.result import Result
 from pe_monai.experiment.table import Cell, Column, Table
@@ -129,59 +127,6 @@ def negatives(results: Sequence[Result]) -> Table:
     return Table("negatives", "Frames without effusion", note, columns, rows)
 
 
-def paired(results: Sequence[Result]) -> Table:
-    """Each row against the first one of its protocol, on the same frames."""
-    pairs = [(result, first) for result, first in _with_first(results) if result is not first]
-    note = (
-        "Row less the first row of its protocol, frame by frame; 95 % intervals by bootstrap over clips, both rows in "
-        "the same draws. An interval without 0 is a difference. One training each: what another seed would change is "
-        "not in it."
-    )
-    return Table("paired", "Paired differences", note, _difference_columns("against"), _differences(pairs))
-
-
-def ablations(results: Sequence[Result]) -> Table:
-    """Each improvement removed alone, against the row it was removed from."""
-    found = {(result.protocol, result.name): result for result in results}
-    pairs = []
-    for result in results:
-        base, _, last = result.name.rpartition("+")
-        if last.startswith("ablate_") and (reference := found.get((result.protocol, base or "bundle"))) is not None:
-            pairs.append((result, reference))
-    note = (
-        "Row without the improvement less the row with it: below 0 in Dice, the improvement helps; above 0, it hurts."
-    )
-    return Table("ablations", "Ablations", note, _difference_columns("against"), _differences(pairs))
-
-
-def leakage(results: Sequence[Result]) -> Table:
-    """How much a split that lets frames of one clip lie on both sides flatters."""
-    rows: list[list[Cell]] = []
-    for name in dict.fromkeys(result.name for result in results):
-        by_protocol = {result.protocol: result for result in results if result.name == name}
-        if len(by_protocol) < 2:
-            continue
-        cells: list[Cell] = [
-            by_protocol[protocol].summary["positives"]["mean"]["dice"] if protocol in by_protocol else None
-            for protocol in ("paper", "clip", "exam")
-        ]
-        for flattering, honest in (("paper", "clip"), ("paper", "exam"), ("clip", "exam")):
-            both = flattering in by_protocol and honest in by_protocol
-            cells.append(compare_sets(by_protocol[flattering].rows, by_protocol[honest].rows) if both else None)
-        rows.append([name, *cells])
-    columns = [
-        Column("row"),
-        *(Column(f"mean Dice, {protocol}") for protocol in ("paper", "clip", "exam")),
-        *(Column(gap, signed=True) for gap in ("paper less clip", "paper less exam", "clip less exam")),
-    ]
-    note = (
-        "The same rows, frames of at least 249 px. Under paper, frames of one clip lie on both sides of the split; "
-        "under clip no clip does; under exam no group of clips whose names begin alike. The test frames differ, and "
-        "the trainings have different numbers of frames, so the gaps are of the protocols as they are."
-    )
-    return Table("leakage", "The leakage gap", note, columns, rows)
-
-
 def uncertainty(results: Sequence[Result]) -> Table:
     """Calibration of the pixels, and how well the uncertainty ranks the frames by their error."""
     rows: list[list[Cell]] = []
@@ -239,26 +184,3 @@ def _names(result: Result) -> list[Cell]:
 
 def _head() -> list[Column]:
     return [Column("protocol"), Column("row")]
-
-
-def _with_first(results: Sequence[Result]) -> Iterable[tuple[Result, Result]]:
-    first: dict[str, Result] = {}
-    for result in results:
-        yield result, first.setdefault(result.protocol, result)
-
-
-def _difference_columns(against: str) -> list[Column]:
-    names = ("mean Dice", "pooled Dice", "mean precision", "mean recall", "surface Dice", "false share")
-    signed = [Column(name, signed=True) for name in names]
-    return [*_head(), Column(against), *signed[:5], Column("HD95, px", 1, signed=True), signed[5]]
-
-
-def _differences(pairs: Iterable[tuple[Result, Result]]) -> list[list[Any]]:
-    rows = []
-    for result, reference in pairs:
-        difference: dict[str, Estimate] = compare_rows(result.rows, reference.rows)
-        scores = ("mean_dice", "pooled_dice", "mean_precision", "mean_recall", "mean_surface_dice", "mean_hd95")
-        rows.append(
-            [*_names(result), reference.name, *(difference[name] for name in scores), difference["false_share"]]
-        )
-    return rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pe_monai.evaluation import ClipBootstrap, frame_errors, risk_coverage, roc_curve
-from pe_monai.evaluation.ranking import rank_correlation
+from pe_monai.evaluation.ranking import area_under_risk, rank_correlation
 
 
 def test_errors_are_one_minus_dice_and_false_effusion():
@@ -40,3 +40,14 @@ def test_rank_correlation_ignores_the_scale_and_has_an_interval():
     noisy = rank_correlation(values, values[::-1] % 5, bootstrap)
     assert noisy["low"] < noisy["value"] < noisy["high"]
     assert rank_correlation(values, np.zeros(12), bootstrap)["value"] is None
+
+
+def test_area_under_risk_is_below_the_mean_error_when_the_ranking_is_right():
+    errors = np.array([0.0, 0.1, 0.2, 0.5, 0.6, 1.0])
+    bootstrap = ClipBootstrap(["a", "a", "b", "b", "c", "c"], samples=100)
+    right, wrong = (area_under_risk(order, errors, bootstrap) for order in (errors, -errors))
+    # means of the first 1, 2 ... 6 errors: 0, 0.05, 0.1, 0.2, 0.28, 0.4
+    assert right["value"] == pytest.approx((0 + 0.05 + 0.1 + 0.2 + 0.28 + 0.4) / 6)
+    assert right["low"] < right["value"] < right["high"] and right["value"] < wrong["value"]
+    alone = area_under_risk(errors, errors, ClipBootstrap(["a"] * 6, samples=5))
+    assert alone == {"value": right["value"], "low": None, "high": None}

@@ -133,7 +133,7 @@ def test_unknown_names_are_refused_with_what_there_is(phantom_root, tmp_path, ca
 def test_groups_name_rows_once_and_in_order():
     rows = find_rows(["table1", "ablations"])
     assert [row.name for row in rows][:3] == ["paper_baseline", "paper_improved", "paper_improved+ablate_padding"]
-    assert len({row.name for row in rows}) == len(rows) == 9
+    assert len({row.name for row in rows}) == len(rows) == 10
     assert [file.stem for file in rows[2].overlays] == ["paper_improved", "ablate_padding"]
     assert rows[2].title == "improved U-Net, the paper's, zero padding"
     assert find_rows(["bundle"])[0].overlays == ()
