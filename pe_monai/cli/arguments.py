@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import warnings
 
 SCALE_KEYS = ("esc2015", "acep")  # those of pe_monai.measure.SCALES, which is slow to import
 
@@ -70,3 +72,10 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return -1
+
+
+def silence_dicom_libraries() -> None:
+    """No warnings of the DICOM libraries: they quote contents and addresses, which may name a patient."""
+    for name in ("pydicom", "pynetdicom", "dicomweb_client", "highdicom", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"(pydicom|pynetdicom|dicomweb_client|highdicom)\b")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pe_monai.cli.arguments import add_scale_argument, add_spacing_argument
+from pe_monai.cli.arguments import add_scale_argument, add_spacing_argument, silence_dicom_libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
     from pe_monai.measure.tables import write_measurements
 
+    silence_dicom_libraries()
     companions = {
         name: _by_stem(folder)
         for name, folder in (("sector", options.sectors), ("probability", options.probabilities))

@@ -10,7 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pe_monai.cli.arguments import add_model_arguments, add_scale_argument, add_spacing_argument
+from pe_monai.cli.arguments import (
+    add_model_arguments,
+    add_scale_argument,
+    add_spacing_argument,
+    silence_dicom_libraries,
+)
 
 if TYPE_CHECKING:
     from pe_monai.data import FrameFile
@@ -60,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from pe_monai.predictor import Predictor
     from pe_monai.results import ResultFolder, write_manifest
 
+    silence_dicom_libraries()
     frames, clips, objects, errors = _sort(options.inputs)
     overrides = {} if options.threshold is None else {"threshold": options.threshold}
     predictor = Predictor(options.bundle, options.device, options.batch_size, overrides)

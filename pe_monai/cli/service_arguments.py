@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pe_monai.cli.arguments import add_model_arguments, add_scale_argument, positive
+from pe_monai.cli.arguments import add_model_arguments, add_scale_argument, positive, silence_dicom_libraries
 
 if TYPE_CHECKING:
     from pe_monai.services.dicomweb import DICOMwebServer
@@ -100,12 +100,8 @@ def make_process(options: argparse.Namespace, load: bool = False) -> Process:
 
 def start_log() -> None:
     """Say what happens, by names of the queue's entries; nothing that identifies a patient or a study."""
-    import warnings
-
     from pe_monai.cli import RESEARCH_USE
 
     print(RESEARCH_USE, flush=True)
     logging.getLogger("pe_monai.services").setLevel(logging.INFO)
-    for name in ("pydicom", "pynetdicom", "dicomweb_client", "urllib3"):  # they quote contents and addresses
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    warnings.filterwarnings("ignore", module=r"(pydicom|pynetdicom|dicomweb_client|highdicom)\b")
+    silence_dicom_libraries()

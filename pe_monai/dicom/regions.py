@@ -90,8 +90,8 @@ def find_views(header: Dataset) -> list[View]:
     """The B-mode pictures of an image: most have one, some two side by side.
 
     A region is left out where a colour flow region lies over it: fluid under colour is not what the network has seen.
-    Beside M-mode or Doppler, or another picture, only the region's own pixels are looked at. An image without regions
-    is taken as a whole, of unknown pixel size. Pixel Spacing is not used: it is no attribute of ultrasound images, and
+    Only a region's own pixels are looked at: around it are text, menus and other pictures. An image without regions is
+    taken as a whole, of unknown pixel size. Pixel Spacing is not used: it is no attribute of ultrasound images, and
     those that carry it nevertheless mean different things by it.
 
     Raises:
@@ -121,7 +121,8 @@ def find_views(header: Dataset) -> list[View]:
             notes.append("Its region states no usable pixel size.")
         if not alone:
             notes.append("The image shows more than this picture; only its own region was looked at.")
-        views.append(View(None if alone else region.box, region.spacing, tuple(notes)))
+        is_whole = region.box == (slice(0, int(header.Rows)), slice(0, int(header.Columns)))
+        views.append(View(None if is_whole else region.box, region.spacing, tuple(notes)))
     return views
 
 

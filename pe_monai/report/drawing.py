@@ -16,6 +16,7 @@ DOUBTFUL = (255, 120, 60)
 CALLIPER = (80, 220, 255)
 _TINT = 0.2
 _TEXT = (230, 230, 230)
+_WIDEST_TOP = 0.6  # of the largest width; a phased array has 0.05, a curved one less than half
 _REFERENCE_SIDE = 600  # a line is one pixel wide up to this size of a picture
 
 Calliper = tuple[tuple[float, float], tuple[float, float]]
@@ -35,6 +36,19 @@ def sector_box(sectors: Iterable[np.ndarray], margin: int = 4) -> Box:
         return Box(slice(0, seen.shape[0]), slice(0, seen.shape[1]))
     rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
     return Box(*(slice(max(0, int(at[0]) - margin), int(at[-1]) + 1 + margin) for at in (rows, columns)))
+
+
+def is_fan(sector: np.ndarray) -> bool:
+    """Whether a sector (H, W) is narrow at its top, as that of every probe for the heart.
+
+    What is as wide at its top as anywhere may be a whole screen, with what the machine wrote on it.
+    """
+    widths = np.count_nonzero(sector, axis=1)
+    rows = np.flatnonzero(widths)
+    if not rows.size:
+        return True
+    seen = widths[rows[0] : rows[-1] + 1]
+    return bool(seen[: max(1, len(seen) // 20)].mean() <= _WIDEST_TOP * seen.max())
 
 
 def draw_frame(

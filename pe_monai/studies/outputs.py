@@ -86,7 +86,9 @@ def write_objects(
     write_report(folder / OBJECTS[1], source, seen.measurement, masks, segmentation, algorithm=algorithm)
     if not options.capture:
         return list(OBJECTS[:2])
-    write_capture(folder / OBJECTS[2], source, seen.draw_all(), len(seen), algorithm=algorithm)
+    pictures = seen.draw_all(whole=True)  # like its source, it belongs to the patient and carries the name
+    identity = bool(seen.unclear)
+    write_capture(folder / OBJECTS[2], source, pictures, len(seen), algorithm=algorithm, shows_identity=identity)
     return list(OBJECTS)
 
 

@@ -143,6 +143,12 @@ def _notes(seen: SegmentedClip, outlined: int) -> list[str]:
             f"A pixel size of {seen.spacing_ignored[0]:g} x {seen.spacing_ignored[1]:g} mm was given and not used, "
             "as the file has its own."
         )
+    if seen.unclear and not seen.show_unclear:
+        notes.append(
+            f"{len(seen.unclear)} of {total} frames show no sector that stands out from what the machine may have "
+            f"written around it: {'only the outlines' if seen.moving is None else 'only what moves in the clip'} can be seen "
+            "here. --include-identifiers shows all of it."
+        )
     if seen.spacing is None:
         notes.append("The pixel size is not known: sizes are in pixels, none is in millimetres, and there is no grade.")
     if seen.bad_frames:

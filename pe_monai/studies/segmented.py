@@ -13,7 +13,8 @@ import numpy as np
 
 from pe_monai.errors import FrameError
 from pe_monai.measure import ClipMeasurement, FrameMeasurement, measure_clip, measure_frame
-from pe_monai.report.drawing import draw_frame
+from pe_monai.report.drawing import draw_frame, is_fan
+from pe_monai.report.moving import MovingArea
 from pe_monai.studies.spool import Spool
 from pe_monai.studies.words import caption
 
@@ -36,6 +37,9 @@ class SegmentedClip:
         masks, sectors: of each frame, bool; empty where a frame could not be used.
         probabilities: of each frame, 0 to 255; None unless asked for.
         bad_frames: why frames could not be used, by their number.
+        unclear: numbers of frames in which no sector stands out from what the machine may have written around it.
+        show_unclear: show people the whole picture of such a frame, too.
+        moving: the part of the frame (H, W) that moves, which they are shown of it otherwise; None if none does.
     """
 
     clip: Clip
@@ -47,6 +51,9 @@ class SegmentedClip:
     sectors: Spool
     probabilities: Spool | None
     bad_frames: Mapping[int, FrameError]
+    unclear: frozenset[int] = frozenset()
+    show_unclear: bool = False
+    moving: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -62,12 +69,21 @@ class SegmentedClip:
         usable = [number for number in range(1, len(self) + 1) if number not in self.bad_frames]
         return usable[len(usable) // 2]
 
-    def draw(self, number: int, frame: np.ndarray | FrameError | None = None, **how: Any) -> np.ndarray:
-        """A picture of a frame with its outlines and callipers; ``how`` as for :func:`draw_frame`."""
+    def draw(
+        self, number: int, frame: np.ndarray | FrameError | None = None, whole: bool = False, **how: Any
+    ) -> np.ndarray:
+        """A picture of a frame with its outlines and callipers; ``how`` as for :func:`draw_frame`.
+
+        Of an unclear frame only what moves is drawn, unless ``whole`` or ``show_unclear`` is set.
+        """
         place = number - 1
         seen = next(read_frames(self.clip, place, number)) if frame is None else frame
         sector, mask = self.sectors[place], self.masks[place]
         picture = np.zeros(sector.shape, np.uint8) if isinstance(seen, FrameError) else seen
+        if number in self.unclear and not (whole or self.show_unclear):
+            sector = np.zeros_like(sector) if self.moving is None else sector & self.moving
+            if self.moving is None:
+                how["text"] = " ".join(filter(None, [how.get("text"), "(picture withheld)"]))
         measured = self.measurement.frames[place]
         return draw_frame(
             picture,
@@ -79,10 +95,10 @@ class SegmentedClip:
             **how,
         )
 
-    def draw_all(self) -> Iterator[np.ndarray]:
-        """Pictures of all frames in their own size, each with its number and thickness."""
+    def draw_all(self, whole: bool = False) -> Iterator[np.ndarray]:
+        """Pictures of all frames in their own size, each with its number and thickness; ``whole`` as above."""
         for number, frame in enumerate(read_frames(self.clip), start=1):
-            yield self.draw(number, frame, text=f"{caption(self.measurement, number)}. Research use only")
+            yield self.draw(number, frame, whole, text=f"{caption(self.measurement, number)}. Research use only")
 
 
 def segment_clip(clip: Clip, predictor: Predictor, options: StudyOptions, folder: Path) -> SegmentedClip:
@@ -103,6 +119,8 @@ def segment_clip(clip: Clip, predictor: Predictor, options: StudyOptions, folder
     probabilities = Spool(folder) if options.fractional else None
     frames: list[FrameMeasurement] = []
     bad: dict[int, FrameError] = {}
+    unclear: set[int] = set()
+    moving = MovingArea()
     for seen in predictor.predict_clip(read_frames(clip)):
         if isinstance(seen, FrameError):
             bad[len(frames) + 1] = seen
@@ -113,6 +131,9 @@ def segment_clip(clip: Clip, predictor: Predictor, options: StudyOptions, folder
         else:
             masks.append(seen.mask)
             sectors.append(seen.sector)
+            moving.add(seen.frame)
+            if not is_fan(seen.sector):
+                unclear.add(len(frames) + 1)
             frames.append(measure_frame(seen.mask, seen.sector, spacing, seen.probability, seen.frame))
         if probabilities is not None:
             shares = np.zeros(size) if isinstance(seen, FrameError) else seen.probability
@@ -129,6 +150,9 @@ def segment_clip(clip: Clip, predictor: Predictor, options: StudyOptions, folder
         sectors=sectors,
         probabilities=probabilities,
         bad_frames=bad,
+        unclear=frozenset(unclear),
+        show_unclear=options.include_identifiers,
+        moving=moving.find() if unclear else None,
     )
 
 

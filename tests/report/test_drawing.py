@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pe_monai.report.drawing import CALLIPER, DOUBTFUL, OUTLINE, draw_frame, sector_box
+from pe_monai.report.drawing import CALLIPER, DOUBTFUL, OUTLINE, draw_frame, is_fan, sector_box
 
 
 @pytest.fixture
@@ -84,3 +84,11 @@ def test_grey_and_text(planes):
     frame, sector, mask = planes
     np.testing.assert_array_equal(draw_frame(frame[..., 0], sector, mask), draw_frame(frame, sector, mask))
     assert draw_frame(frame, sector, mask, text="frame 1/2")[:10].any()
+
+
+def test_a_fan_is_narrow_at_its_top():
+    rows, columns = np.mgrid[:100, :120]
+    fan = np.abs(columns - 60) < 5 + rows / 2
+    assert is_fan(fan) and is_fan(np.roll(fan, 40, axis=0) & (rows >= 40))
+    assert not is_fan(np.ones((100, 120), bool)) and not is_fan((rows > 30) & (rows < 80))
+    assert is_fan(np.zeros((100, 120), bool))  # shows nothing

@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Phantom studies through the shipped weights: masks, measurements, DICOM objects, pages, and nothing of the patient."""
+"""Phantom studies through the shipped weights: masks, measurements, DICOM objects and pages, nothing of a patient."""
 
 from __future__ import annotations
 
