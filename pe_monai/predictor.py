@@ -244,13 +244,13 @@ class Predictor:
     def _postprocess(self, item: dict, logits: torch.Tensor) -> Prediction:
         frame = item.pop("frame")
         out = self.postprocessing({**item, "pred": logits.clone()})
-        probability, sector = (_row_first(out[key][0]) for key in ("probability", "sector"))
-        mask = _row_first(out["pred"]) > 0
+        probability, sector = (_row_first(_plain(out[key])[0]) for key in ("probability", "sector"))
+        mask = _row_first(_plain(out["pred"])) > 0
         return Prediction(
             mask=mask,
             probability=probability.astype(np.float32),
             sector=sector > 0,
-            frame=np.ascontiguousarray(frame.numpy().swapaxes(0, 1)),
+            frame=_plain(frame).transpose(0, 1).contiguous().numpy(),  # a third of the time that NumPy takes
             score=frame_score(probability, sector),
             uncertainty=frame_uncertainty(probability, mask, sector),
             meta=dict(frame.meta),
@@ -306,6 +306,11 @@ def _x_first(frame: np.ndarray) -> MetaTensor:
     if min(frame.shape[:2]) < least:
         raise FrameError(f"is {frame.shape[1]} x {frame.shape[0]} pixels; give at least {least} on each side.")
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(frame.swapaxes(0, 1))), meta={"original_channel_dim": -1})
+
+
+def _plain(values: torch.Tensor) -> torch.Tensor:
+    """The values alone: a MetaTensor copies its metadata with every operation."""
+    return values.as_tensor() if isinstance(values, MetaTensor) else values
 
 
 def _row_first(plane: torch.Tensor) -> np.ndarray:

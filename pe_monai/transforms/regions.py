@@ -49,11 +49,11 @@ class EffusionRegions(Transform):
             (1, H, W) float32, 1 inside the effusion, 0 elsewhere; a MetaTensor stays one.
         """
         img = convert_to_tensor(img, track_meta=True)
-        inside = convert_to_tensor(sector, track_meta=False).to(img.device) > 0
-        mask = ((img > self.threshold) & inside).to(torch.float32)
-        if not mask.any():
-            return mask
-        whole = convert_to_tensor(mask, track_meta=False)[0].cpu().numpy() > 0
+        # a MetaTensor would copy its metadata with every operation
+        inside = convert_to_tensor(sector, track_meta=False)[0].cpu().numpy() > 0
+        whole = (convert_to_tensor(img, track_meta=False)[0] > self.threshold).cpu().numpy() & inside
+        if not whole.any():
+            return convert_to_dst_type(whole[None], img, dtype=torch.float32)[0]
         area = int(inside.sum())
         # no hole and no region reaches out of the box around all of them, most of a frame lies outside it
         box = ndimage.find_objects(whole.astype(np.uint8))[0]
@@ -62,13 +62,13 @@ class EffusionRegions(Transform):
             holes = label(ndimage.binary_fill_holes(pixels) & ~pixels, connectivity=1)
             small = np.bincount(holes.ravel()) <= MAX_HOLE_SHARE * area
             small[0] = False
-            pixels = pixels | (small[holes] & inside[0].cpu().numpy()[box])
+            pixels = pixels | (small[holes] & inside[box])
         regions = label(pixels, connectivity=2)
         large = np.bincount(regions.ravel()) >= self.min_share * area
         large[0] = False
         kept = np.zeros_like(whole)
         kept[box] = large[regions]
-        return convert_to_dst_type(kept[None], mask)[0]
+        return convert_to_dst_type(kept[None], img, dtype=torch.float32)[0]
 
 
 class EffusionRegionsd(MapTransform):

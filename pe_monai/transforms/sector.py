@@ -26,6 +26,8 @@ __all__ = ["IsolateSector", "IsolateSectord", "SectorNotFoundError", "find_secto
 
 def _rgb_or_grey_uint8(image: Any) -> np.ndarray:
     """Return ``image`` (C, H, W) as uint8 (H, W, C) with C 1 or 3; see `IsolateSector` for what is accepted."""
+    if isinstance(image, MetaTensor):  # which copies its metadata with every operation
+        image = image.as_tensor()
     array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
     if array.ndim != 3 or array.shape[0] not in (1, 3, 4):
         raise ValueError(
@@ -44,7 +46,8 @@ def _rgb_or_grey_uint8(image: Any) -> np.ndarray:
         if high <= 1.0 and not _is_integer(image):
             array = array * 255.0
         array = np.rint(array).astype(np.uint8)
-    return np.ascontiguousarray(np.moveaxis(array, 0, -1))
+    # a view of planes: what follows computes with one channel after another
+    return np.moveaxis(np.ascontiguousarray(array), 0, -1)
 
 
 def _is_integer(image: Any) -> bool:

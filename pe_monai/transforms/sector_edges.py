@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 _OUTSIDE_COST = 4.0
 # The kernel is spelled out from 3 units outside, where it is the cost but for 3e-5, to 16 inside.
@@ -74,34 +75,40 @@ class _Fit:
     score: float
 
 
-def fit_line(profiles: list[np.ndarray], angles: np.ndarray, unit: float, expected: float | None = None) -> Edge:
-    """Fit a line to the best of several profiles.
+class LineSearch:
+    """Lines through the best of several profiles; the search over all directions is done once, whatever is expected.
 
     Args:
         profiles: each (N, 2) as (y, x), the outermost tissue of the rows or columns, N at least 1.
         angles: directions in radians of the inward normal to try, evenly spaced; if several, the best is refined.
         unit: see the module.
-        expected: a direction to lean to where the profile says little.
     """
-    centre = profiles[0].mean(axis=0)
 
-    def level(angle: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.cos(angle)[:, None] * x + np.sin(angle)[:, None] * y
+    def __init__(self, profiles: list[np.ndarray], angles: np.ndarray, unit: float) -> None:
+        def level(angle: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+            return np.cos(angle)[:, None] * x + np.sin(angle)[:, None] * y
 
-    def prior(angle: np.ndarray) -> np.ndarray:
-        return np.zeros_like(angle) if expected is None else -(((angle - expected) / _ANGLE_SPREAD) ** 2)
+        self._centre = profiles[0].mean(axis=0)
+        self._unit = unit
+        self._search = _Search(profiles, self._centre, unit, level, angles)
 
-    fit = _fit_best(profiles, centre, unit, level, prior, angles)
-    a, b = float(np.cos(fit.parameter)), float(np.sin(fit.parameter))
-    offset = fit.offset * unit + a * float(centre[1]) + b * float(centre[0])
-    return Edge("line", a, b, offset, 1.0, fit.contact, fit.score)
+    def fit(self, expected: float | None = None) -> Edge:
+        """Return the best line; ``expected`` is a direction to lean to where the profile says little."""
+
+        def prior(angle: np.ndarray) -> np.ndarray:
+            return np.zeros_like(angle) if expected is None else -(((angle - expected) / _ANGLE_SPREAD) ** 2)
+
+        fit = self._search.fit(prior)
+        a, b = float(np.cos(fit.parameter)), float(np.sin(fit.parameter))
+        offset = fit.offset * self._unit + a * float(self._centre[1]) + b * float(self._centre[0])
+        return Edge("line", a, b, offset, 1.0, fit.contact, fit.score)
 
 
 def fit_line_near(points: np.ndarray, angles: np.ndarray, pivots: np.ndarray, unit: float) -> Edge:
     """Return the best of the lines that pass one of the ``pivots`` at one of the ``angles``.
 
     Args:
-        points: one profile, see `fit_line`.
+        points: one profile, see `LineSearch`.
         angles: directions in radians of the inward normal.
         pivots: (N, 2) as (y, x).
         unit: see the module.
@@ -123,7 +130,7 @@ def fit_arc(profiles: list[np.ndarray], apex: tuple[float, float], drops: np.nda
     to a fraction of a pixel, but with the centre off the apex.
 
     Args:
-        profiles: see `fit_line`.
+        profiles: see `LineSearch`.
         apex: (y, x) where the sides meet.
         drops: distances in pixels of the centre below the apex to try, evenly spaced; if several, the best is refined.
         sign: see `Edge`.
@@ -138,7 +145,7 @@ def fit_arc(profiles: list[np.ndarray], apex: tuple[float, float], drops: np.nda
     def prior(drop: np.ndarray) -> np.ndarray:
         return np.zeros(1) if len(drops) == 1 else -(((drop / size - _DROP_CENTRE) / _DROP_SPREAD) ** 2)
 
-    fit = _fit_best(profiles, np.array(apex), unit, level, prior, drops / unit)
+    fit = _Search(profiles, np.array(apex), unit, level, drops / unit).fit(prior)
     radius = (sign * fit.offset - fit.parameter) * unit
     return Edge("arc", apex[1], apex[0] + fit.parameter * unit, radius, sign, fit.contact, fit.score)
 
@@ -154,7 +161,12 @@ def _kernel(depth: np.ndarray) -> np.ndarray:
     return np.where(depth < 0, outside, inside)
 
 
-_COARSE_KERNEL = _kernel(np.arange(-_KERNEL_OUTSIDE, _KERNEL_INSIDE + 1.0))
+# The kernel at whole depths, from one further outside than it is spelled out to one further inside.
+_COARSE_KERNEL = np.concatenate(
+    [[-_OUTSIDE_COST], _kernel(np.arange(-_KERNEL_OUTSIDE, _KERNEL_INSIDE + 1.0)), [0.0]]
+).astype(np.float32)
+# Offsets that refine the coarse search's, then those
+_WIDE_SHIFTS, _FINE_SHIFTS = np.linspace(-1.5, 1.5, 13), np.linspace(-0.4, 0.4, 13)
 _TABLE = _kernel(np.arange(-8 * _TABLE_STEPS, 32 * _TABLE_STEPS + 1) / _TABLE_STEPS)
 
 
@@ -164,56 +176,73 @@ def _total(level: np.ndarray, offset: np.ndarray) -> np.ndarray:
     return _TABLE.take(place.astype(np.intp), mode="clip").sum(axis=-1)
 
 
-def _fit_best(
-    profiles: list[np.ndarray],
-    origin: np.ndarray,
-    unit: float,
-    level: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
-    prior: Callable[[np.ndarray], np.ndarray],
-    grid: np.ndarray,
-) -> _Fit:
-    """Search one parameter and one offset of a family of edges, first coarsely on every profile, then finely on one.
+class _Search:
+    """Search of one parameter and one offset of a family of edges, first coarsely on every profile, then finely on one.
 
     Args:
-        profiles: see `fit_line`.
+        profiles: see `LineSearch`.
         origin: (y, x) of the family's own coordinates, which are in units.
         unit: see the module.
         level: (parameters, y, x) to (parameters, points), growing inwards; an edge is where it equals the offset.
-        prior: what to add to each parameter's score, per `_PRIOR_WEIGHT` and point.
         grid: the parameters to try.
     """
-    thinned = [points[:: max(1, round(len(points) / _POINTS))] for points in profiles]
-    local = [((points - origin) / unit).T for points in thinned]
-    weight = _PRIOR_WEIGHT * max(len(points) for points in thinned)
-    coarse = [_search_offset(level(grid, y, x), weight * prior(grid)) for y, x in local]
-    # The first profile wins unless another is clearly better: it is the one that misses no tissue.
-    best = max(range(len(coarse)), key=lambda i: coarse[i][2] * (1.0 if i == 0 else 0.97))
-    row, offset, score = coarse[best]
-    parameter = float(grid[row])
-    y, x = local[best]
-    step = abs(float(grid[1] - grid[0])) if len(grid) > 1 else 0.0
-    for width, reach in ((step, 1.5), (step / 6, 0.4)):
-        trial = parameter + np.linspace(-width, width, 11 if step else 1)
-        shift = offset + np.linspace(-reach, reach, 13)
-        total = _total(level(trial, y, x)[:, None], shift[:, None]) + weight * prior(trial)[:, None]
-        i, j = np.unravel_index(int(total.argmax()), total.shape)
-        parameter, offset, score = float(trial[i]), float(shift[j]), float(total[i, j])
-    depth = level(np.array([parameter]), y, x)[0] - offset
-    return _Fit(parameter, offset, float((np.abs(depth - 0.35) < 1.5).mean()), score)
+
+    def __init__(
+        self,
+        profiles: list[np.ndarray],
+        origin: np.ndarray,
+        unit: float,
+        level: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        grid: np.ndarray,
+    ) -> None:
+        thinned = [points[:: max(1, round(len(points) / _POINTS))] for points in profiles]
+        counts = [len(points) for points in thinned]
+        self._local = ((np.concatenate(thinned) - origin) / unit).T
+        self._ends = np.cumsum(counts)
+        self._weight = _PRIOR_WEIGHT * max(counts)
+        self._level, self._grid = level, grid
+        self._low, self._scores = _score_offsets(level(grid, *self._local), counts)
+
+    def fit(self, prior: Callable[[np.ndarray], np.ndarray]) -> _Fit:
+        """Return the best edge; ``prior`` is what to add to each parameter's score, per `_PRIOR_WEIGHT` and point."""
+        level, grid, weight = self._level, self._grid, self._weight
+        coarse = (self._scores + (weight * prior(grid)).astype(np.float32)[:, None]).reshape(len(self._ends), -1)
+        places = coarse.argmax(axis=1)
+        # The first profile wins unless another is clearly better: it is the one that misses no tissue.
+        best = max(range(len(places)), key=lambda i: coarse[i, places[i]] * (1.0 if i == 0 else 0.97))
+        row, column = divmod(int(places[best]), self._scores.shape[-1])
+        parameter, offset, score = float(grid[row]), float(column + self._low), 0.0
+        y, x = self._local[:, self._ends[best - 1] if best else 0 : self._ends[best]]
+        step = abs(float(grid[1] - grid[0])) if len(grid) > 1 else 0.0
+        for width, shifts in ((step, _WIDE_SHIFTS), (step / 6, _FINE_SHIFTS)):
+            trial = parameter + (np.linspace(-width, width, 11) if step else np.zeros(1))
+            shift = offset + shifts
+            total = _total(level(trial, y, x)[:, None], shift[:, None]) + weight * prior(trial)[:, None]
+            i, j = divmod(int(total.argmax()), len(shift))
+            parameter, offset, score = float(trial[i]), float(shift[j]), float(total[i, j])
+        depth = level(np.array([parameter]), y, x)[0] - offset
+        return _Fit(parameter, offset, float((np.abs(depth - 0.35) < 1.5).mean()), score)
 
 
-def _search_offset(levels: np.ndarray, prior: np.ndarray) -> tuple[int, float, float]:
-    """Return the row of ``levels`` (parameters, points) and the offset that score best together, and the score."""
+def _score_offsets(levels: np.ndarray, counts: list[int]) -> tuple[int, np.ndarray]:
+    """Return how well each parameter goes with each whole offset, for all profiles at once.
+
+    Args:
+        levels: (parameters, points), the points of the profiles one after another.
+        counts: how many points each profile has.
+
+    Returns:
+        The lowest offset, and scores (profiles, parameters, offsets).
+    """
     low = int(np.floor(levels.min())) - 2
     index = np.rint(levels).astype(int) - low
     bins = int(index.max()) + 3
-    rows = np.arange(len(levels))[:, None] * bins
-    histogram = np.bincount((index + rows).ravel(), minlength=len(levels) * bins).reshape(len(levels), bins)
-    # correlate1d centres its window on each bin, the kernel reaches further inside than outside
-    shift = _KERNEL_OUTSIDE - len(_COARSE_KERNEL) // 2
-    score = ndimage.correlate1d(histogram.astype(float), _COARSE_KERNEL, axis=1, mode="constant", origin=shift)
-    reach = _KERNEL_OUTSIDE + 1
-    score[:, reach:] -= _OUTSIDE_COST * np.cumsum(histogram, axis=1)[:, :-reach]
-    score += prior[:, None]
-    row, column = np.unravel_index(int(score.argmax()), score.shape)
-    return int(row), float(column + low), float(score[row, column])
+    parameters = len(levels)
+    index += np.arange(parameters)[:, None] * bins + np.repeat(np.arange(len(counts)) * (parameters * bins), counts)
+    histogram = np.bincount(index.ravel(), minlength=len(counts) * parameters * bins).reshape(-1, bins)
+    # A correlation along the offsets, as a product of matrices at a third of its time; in single precision, since the
+    # fine search goes on from the best place and not from its score.
+    depths = np.arange(bins - 1, -bins, -1) + _KERNEL_OUTSIDE + 1
+    kernel = sliding_window_view(_COARSE_KERNEL.take(depths, mode="clip"), bins)[::-1]
+    product = torch.from_numpy(histogram.astype(np.float32)) @ torch.from_numpy(np.ascontiguousarray(kernel))
+    return low, product.numpy().reshape(len(counts), parameters, bins)

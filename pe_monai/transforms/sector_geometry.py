@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pe_monai.transforms.sector_edges import Edge, fit_arc, fit_line, fit_line_near
+from pe_monai.transforms.sector_edges import Edge, LineSearch, fit_arc, fit_line_near
 
 _MIN_POINTS = 8
 
@@ -53,11 +53,11 @@ def fit_outline(layers: list[np.ndarray], region: np.ndarray, unit: float) -> Ou
     sides = _fit_sides(profiles, unit)
     tops, bottoms = ([_between(profile[name], sides, unit) for profile in profiles] for name in ("top", "bottom"))
     down = np.array([np.pi / 2])
-    bottom = fit_line(bottoms, -down, unit)
+    bottom = LineSearch(bottoms, -down, unit).fit()
     first, last = float(np.percentile(tops[0][:, 0], 2)), -bottom.c
     apex = _meeting_point(*sides)
     if apex is None or last <= apex[0] or first - apex[0] > 4.0 * (last - first):
-        return Outline((*sides, bottom, fit_line(tops, down, unit)))
+        return Outline((*sides, bottom, LineSearch(tops, down, unit).fit()))
     reach = last - apex[0]
     arc = fit_arc(bottoms, apex, np.linspace(-0.25, 0.15, 25) * reach, -1.0, unit)
     # A level line touches the lowest part of an arc, so it scores even where the arc is right.
@@ -85,12 +85,11 @@ def _profiles(tissue: np.ndarray, region: np.ndarray) -> dict[str, np.ndarray]:
         "top": (by_column.argmax(axis=1), columns, -1, 0),
         "bottom": (height - 1 - by_column[:, ::-1].argmax(axis=1), columns, 1, 0),
     }
-    result = {}
-    for name, (y, x, dy, dx) in profiles.items():
-        beyond = tissue[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
-        at_border = (y + dy < 0) | (y + dy >= height) | (x + dx < 0) | (x + dx >= width)
-        result[name] = np.stack([y, x], axis=1)[at_border | ~beyond]
-    return result
+    # nothing runs on beyond the frame
+    padded = np.pad(tissue, 1)
+    return {
+        name: np.stack([y, x], axis=1)[~padded[y + (1 + dy), x + (1 + dx)]] for name, (y, x, dy, dx) in profiles.items()
+    }
 
 
 def _fit_sides(profiles: list[dict[str, np.ndarray]], unit: float) -> tuple[Edge, Edge]:
@@ -98,12 +97,12 @@ def _fit_sides(profiles: list[dict[str, np.ndarray]], unit: float) -> tuple[Edge
     left_points, right_points = ([profile[name] for profile in profiles] for name in ("left", "right"))
     # The inward normal of the left side points right and, for a wedge, down.
     angles = np.deg2rad(np.arange(-6.0, 81.0, 1.5))
-    left = fit_line(left_points, angles, unit)
-    right = fit_line(right_points, np.pi - angles, unit)
+    searches = LineSearch(left_points, angles, unit), LineSearch(right_points, np.pi - angles, unit)
+    left, right = (search.fit() for search in searches)
     if left.score < right.score:
-        left = fit_line(left_points, angles, unit, expected=float(np.pi - np.arctan2(right.b, right.a)))
+        left = searches[0].fit(expected=float(np.pi - np.arctan2(right.b, right.a)))
     else:
-        right = fit_line(right_points, np.pi - angles, unit, expected=float(np.pi - np.arctan2(left.b, left.a)))
+        right = searches[1].fit(expected=float(np.pi - np.arctan2(left.b, left.a)))
     weak, strong = (left, right) if left.contact < right.contact else (right, left)
     if weak.contact >= 0.35 or strong.contact < 0.45:
         return left, right
@@ -178,7 +177,7 @@ def _fit_top(
     since the sector is the same without it.
     """
     arc = fit_arc(profiles, apex, np.array([drop]), 1.0, unit)
-    line = fit_line(profiles, np.array([np.pi / 2]), unit)
+    line = LineSearch(profiles, np.array([np.pi / 2]), unit).fit()
     top, cut = (arc, arc.c + drop) if arc.score >= line.score else (line, line.c - apex[0])
     if not 0.1 * reach < cut < 0.7 * reach or top.contact < 0.6:
         return None

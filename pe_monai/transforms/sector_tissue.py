@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
 from pe_monai.transforms.sector_geometry import fit_outline
 
@@ -81,7 +80,8 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
         )
     factor = max(1, round(2.0 * unit))
     coarse = _block_mean(value, factor)
-    safe = float(np.clip(0.1 * np.percentile(coarse, 99), 3.0, 10.0))
+    dark, bright = np.percentile(coarse, (15, 99))
+    safe = min(max(0.1 * float(bright), 3.0), 10.0)
     solid = ~_dilated(~_dilated(np.pad(coarse >= safe, 2, mode="edge"), 3), 3)[2:-2, 2:-2]
     labels, count = ndimage.label(_opening(solid, 7))
     sizes = np.bincount(labels.ravel(), minlength=2)
@@ -93,12 +93,14 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
             f"{value.shape[0]} x {value.shape[1]} pixels, at least {_MIN_SHARE:.0%} are needed; {_REMEDY}"
         )
     # A shadow or a blood pool can split the tissue: its larger parts belong together.
-    core = np.isin(labels, np.flatnonzero(sizes >= 0.15 * sizes.max()))
+    core = (sizes >= 0.15 * sizes.max())[labels]
     # The background is the darkest part of a frame, and it fills at least a quarter of most.
-    floor = int(min(np.ceil(np.percentile(coarse, 15)), np.ceil(safe) - 1))
-    dim = ndimage.uniform_filter((_block_mean(value > floor, factor) > 0.5).astype(np.float32), 3) > 0.6
-    labels, _ = ndimage.label(_opening(dim, 3) | core)
-    main = np.isin(labels, np.unique(labels[core]))
+    floor = int(min(np.ceil(dark), np.ceil(safe) - 1))
+    dim = _neighbourhood(np.pad(_block_mean(value > floor, factor) > 0.5, 1, mode="edge")) > 0.6 * 9
+    labels, count = ndimage.label(_opening(dim, 3) | core)
+    with_core = np.zeros(count + 1, bool)
+    with_core[labels[core]] = True
+    main = with_core[labels]
     main |= _fragments(coarse, labels * ~main, main, floor)
     hull = _dilated(_hull(main), 7)
     full = np.repeat(np.repeat(hull, factor, axis=0), factor, axis=1)
@@ -161,34 +163,44 @@ def _dilated(mask: np.ndarray, size: int) -> np.ndarray:
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:
     """Drop the pixels of ``mask`` that have fewer than three of their eight neighbours in it."""
-    padded = np.pad(mask, 1).view(np.uint8)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return mask & (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] > 3)
+    return mask & (_neighbourhood(np.pad(mask, 1)) > 3)
+
+
+def _neighbourhood(padded: np.ndarray) -> np.ndarray:
+    """Return how many of the 3 x 3 pixels around each one are set, uint8 (H, W), of bool (H + 2, W + 2)."""
+    values = padded.view(np.uint8)
+    rows = values[:-2] + values[1:-1] + values[2:]
+    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
 
 
 def _hull(mask: np.ndarray) -> np.ndarray:
-    """Return the convex hull of bool ``mask`` (H, W)."""
+    """Return the convex hull of bool ``mask`` (H, W); a mask within one line is returned as it is."""
     rows = np.flatnonzero(mask.any(axis=1))
-    left = mask[rows].argmax(axis=1)
-    right = mask.shape[1] - 1 - mask[rows][:, ::-1].argmax(axis=1)
-    points = np.concatenate([np.stack([rows, left], axis=1), np.stack([rows, right], axis=1)])
-    try:
-        sides = ConvexHull(points).equations
-    except QhullError:
+    if len(rows) < 2:
         return mask
-    # Inside is where a x + b y + c <= 0 for all sides; in each row that leaves the columns between two bounds.
-    y = np.arange(mask.shape[0])
-    reach = 1e-6 - sides[:, 2:] - sides[:, :1] * y
-    first, last = np.zeros(len(y)), np.full(len(y), mask.shape[1] - 1.0)
-    for a, bound in zip(sides[:, 1], reach, strict=True):
-        if a > 1e-9:
-            last = np.minimum(last, bound / a)
-        elif a < -1e-9:
-            first = np.maximum(first, bound / a)
-        else:
-            last = np.where(bound < 0, -1.0, last)
-    x = np.arange(mask.shape[1])
-    return (x >= first[:, None]) & (x <= last[:, None])
+    inner = mask[rows]
+    left = inner.argmax(axis=1)
+    right = np.ascontiguousarray(inner[:, ::-1]).argmax(axis=1) + 1 - mask.shape[1]  # negative, so that both are lowest
+    first, last = (np.array(_lower_hull(rows.tolist(), side.tolist())).T for side in (left, right))
+    if first.shape == last.shape == (2, 2) and not (first[1] + last[1]).any():
+        return mask
+    y, x = np.arange(rows[0], rows[-1] + 1), np.arange(mask.shape[1])
+    full = np.zeros_like(mask)
+    full[y] = (x >= np.interp(y, *first)[:, None] - 1e-6) & (x <= 1e-6 - np.interp(y, *last)[:, None])
+    return full
+
+
+def _lower_hull(rows: list[int], values: list[int]) -> list[tuple[int, int]]:
+    """Return the corners of the largest convex function of the row that is nowhere above ``values``."""
+    corners: list[tuple[int, int]] = []
+    for y, x in zip(rows, values, strict=True):
+        while len(corners) > 1:
+            (y0, x0), (y1, x1) = corners[-2:]
+            if (x1 - x0) * (y - y0) < (x - x0) * (y1 - y0):
+                break
+            corners.pop()
+        corners.append((y, x))
+    return corners
 
 
 def _is_plausible(sector: np.ndarray, tissue: np.ndarray, region: np.ndarray) -> bool:
