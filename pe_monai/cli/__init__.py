@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "score a bundle on a data set",
     "study": "train and compare recipes, as the paper does",
     "export": "write the network for other runtimes",
+    "deploy": "package the MONAI Deploy application",
     "labelme": "take annotations from LabelMe, or give it masks to correct",
     "doctor": "say what works on this machine",
 }
