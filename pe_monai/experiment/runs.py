@@ -144,7 +144,7 @@ class Run:
             command += [f"--{name}", str(value)]
         log = self.folder / f"{run_id}.log"
         if launch(command, log) != 0:
-            raise RunError(f"{self.row.name}, {self.datalist.protocol}: {run_id} failed: {_reason(log)} ({log})")
+            raise RunError(f"{self.row.name}, {self.datalist.protocol}: {run_id} failed: {reason_of(log)} ({log})")
 
 
 def launch_logged(command: list[str], log: Path) -> int:
@@ -186,7 +186,7 @@ def _write(marker: Path, content: Mapping[str, Any]) -> None:
     write_whole(marker, lambda partial: partial.write_text(json.dumps(content), encoding="utf-8"))
 
 
-def _reason(log: Path) -> str:
+def reason_of(log: Path) -> str:
     """Why a command failed: the error at the bottom of the chain, which Python prints first, or the last line."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

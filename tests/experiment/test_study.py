@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pe_monai.cli import main
 from pe_monai.errors import BundleError, DatasetError
 from pe_monai.experiment.datalists import prepare_datalist
 from pe_monai.experiment.rows import find_budget, find_rows
-from pe_monai.experiment.runs import only_one
+from pe_monai.experiment.runs import only_one, reason_of
 from pe_monai.experiment.study import Plan, run_study
 
 
@@ -117,6 +118,29 @@ def test_without_test_folds_nothing_is_selected_on_what_is_tested(phantom_root, 
     before = datalist.path.stat().st_mtime_ns
     assert prepare_datalist(phantom_root, "clip", datalist.path) == datalist
     assert datalist.path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("protocol", ["clip", "exam", "paper"])
+def test_a_data_set_that_grew_is_refused(phantom_root, tmp_path, protocol):
+    root = tmp_path / "data set"
+    shutil.copytree(phantom_root, root)
+    datalist = prepare_datalist(root, protocol, tmp_path / "list.json")
+    assert prepare_datalist(root, protocol, datalist.path) == datalist
+    shutil.rmtree(root / "data" / "fold2")
+    with pytest.raises(DatasetError, match="lists other frames than .* in another folder"):
+        prepare_datalist(root, protocol, datalist.path)
+
+
+def test_a_failed_run_tells_the_cause_and_not_what_wraps_it(tmp_path):
+    log = tmp_path / "training.log"
+    log.write_text(
+        '2026-01-01 - INFO - epoch 1\nTraceback (most recent call last):\n  File "a.py", line 1\n    raise Error: no\n'
+        "pe_monai.errors.FrameError: a.png: is no picture; remove it.\n\nThe above exception was the direct cause of "
+        "the following exception:\n\nTraceback (most recent call last):\nRuntimeError: applying transform\n"
+    )
+    assert reason_of(log) == "pe_monai.errors.FrameError: a.png: is no picture; remove it."
+    log.write_text("starting\nKilled\n\n")
+    assert reason_of(log) == "Killed"
 
 
 def test_unknown_names_are_refused_with_what_there_is(phantom_root, tmp_path, capsys):
