@@ -15,7 +15,7 @@ from pe_monai.paths import bundle_dir
 EXAMPLES = """examples:
   pe_monai evaluate --data Pericardial-Effusion-experimental-data -o scores
   pe_monai evaluate --data DATA --split exam --section testing --weights my_training/model.pt -o scores
-  pe_monai evaluate --data DATA --predictions nnunet_masks -o scores_nnunet"""
+  pe_monai evaluate --data DATA --predictions nnunet_masks -o scores_nnunet --against scores"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,15 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --predictions: frames without a mask are an error, or count as empty (default: refuse)",
     )
     parser.add_argument(
+        "--against",
+        metavar="SCORES",
+        help="folder of an earlier evaluation of the same frames: also write the differences to it, differences.md",
+    )
+    parser.add_argument(
         "--record", action="store_true", help="write the scores into the bundle's metadata.json (eval_metrics)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
+    from pe_monai.evaluation import read_rows
+
     output = Path(options.output).resolve()
+    others = None if options.against is None else read_rows(Path(options.against) / "frames.csv")
     if options.predictions is not None:
         score_predictions(options, output)
-        print((output / "summary.md").read_text(encoding="utf-8"))
+        show(output, others, options.against)
         return 0
     overrides = {} if options.weights is None else {"ckpt_path": str(Path(options.weights).resolve())}
     if options.masks is not None:
@@ -64,8 +72,26 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.record:
         record_scores(Path(options.bundle) if options.bundle else bundle_dir(), output / "summary.json")
-    print((output / "summary.md").read_text(encoding="utf-8"))
+    show(output, others, options.against)
     return 0
+
+
+def show(output: Path, others: list | None, against: str | None) -> None:
+    """Print the report, and its differences to other scores where that was asked for."""
+    print((output / "summary.md").read_text(encoding="utf-8"))
+    if others is None:
+        return
+    from pe_monai.data import write_whole
+    from pe_monai.errors import DatasetError
+    from pe_monai.evaluation import compare_rows, read_rows, render_differences
+
+    try:
+        differences = compare_rows(read_rows(output / "frames.csv"), others)
+    except ValueError as e:
+        raise DatasetError(f"{against}: {e}") from e
+    text = render_differences(differences, Path(str(against)).resolve().name)
+    write_whole(output / "differences.md", lambda partial: partial.write_text(text, encoding="utf-8"))
+    print(text)
 
 
 def score_predictions(options: argparse.Namespace, output: Path) -> None:
@@ -73,9 +99,9 @@ def score_predictions(options: argparse.Namespace, output: Path) -> None:
     from pe_monai.errors import BundleError, DatasetError
     from pe_monai.evaluation import score_masks, summarise, write_report
 
-    for given, name in ((options.weights, "--weights"), (options.masks, "--masks"), (options.record, "--record")):
-        if given:
-            raise BundleError(f"{name} belongs to the scores of a bundle; leave it out with --predictions.")
+    for name in ("weights", "masks", "record", "bundle", "config", "set"):
+        if getattr(options, name):
+            raise BundleError(f"--{name} belongs to the scores of a bundle; leave it out with --predictions.")
     data = options.data or os.environ.get("PE_MONAI_DATA")
     if not data or not Path(data).is_dir():
         raise DatasetError(f"{data or 'no data set'}: no such folder; name the data set's folder with --data.")

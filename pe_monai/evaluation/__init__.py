@@ -4,8 +4,8 @@
 
 from pe_monai.evaluation.agreement import agreement, icc
 from pe_monai.evaluation.bootstrap import ClipBootstrap
-from pe_monai.evaluation.markdown import render_markdown
-from pe_monai.evaluation.paired import compare_rows, compare_sets
+from pe_monai.evaluation.markdown import render_differences, render_markdown
+from pe_monai.evaluation.paired import compare_rows, compare_sets, read_rows
 from pe_monai.evaluation.predictions import match_masks, score_masks
 from pe_monai.evaluation.ranking import frame_errors, risk_coverage, roc_curve
 from pe_monai.evaluation.report import EvaluationReport, write_report
@@ -24,6 +24,8 @@ __all__ = [
     "frame_errors",
     "icc",
     "match_masks",
+    "read_rows",
+    "render_differences",
     "render_markdown",
     "risk_coverage",
     "roc_curve",

@@ -108,14 +108,36 @@ def render_markdown(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def format_estimate(estimate: Mapping[str, float | None], digits: int = 3) -> str:
-    """A number with its interval in brackets; "none" where undefined."""
+def render_differences(differences: Mapping[str, Mapping[str, float | None]], against: str) -> str:
+    """Render what :func:`pe_monai.evaluation.compare_rows` returns as Markdown."""
+    lines = [
+        "# Differences",
+        "",
+        f"These scores less those of {against}, frame by frame; in brackets: 95% intervals over clips, both in the "
+        "same draws. An interval without 0 is a difference.",
+        "",
+        "For research use only: not a medical device, not for diagnosis or treatment.",
+        "",
+        "| score | difference |",
+        "|---|---|",
+    ]
+    titles = {f"mean_{name}": f"{title}, mean over images" for name, title in SCORE_NAMES.items()}
+    titles |= {"pooled_dice": "Dice (F1), pooled", "false_share": "share of empty frames with any false effusion"}
+    lines += [
+        f"| {titles[name]} | {format_estimate(estimate, 1 if name == 'mean_hd95' else 3, sign='+')} |"
+        for name, estimate in differences.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def format_estimate(estimate: Mapping[str, float | None], digits: int = 3, sign: str = "") -> str:
+    """A number with its interval in brackets, with a plus where ``sign`` is "+"; "none" where undefined."""
     if estimate["value"] is None:
         return "none"
-    text = f"{estimate['value']:.{digits}f}"
+    text = f"{estimate['value']:{sign}.{digits}f}"
     if estimate["low"] is None:
         return text
-    return f"{text} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
+    return f"{text} ({estimate['low']:{sign}.{digits}f} to {estimate['high']:{sign}.{digits}f})"
 
 
 def _range(size: Mapping[str, Any]) -> str:

@@ -4,16 +4,46 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pe_monai.errors import DatasetError
 from pe_monai.evaluation.bootstrap import ClipBootstrap, Estimate
 from pe_monai.evaluation.scores import MIN_PIXELS
 from pe_monai.evaluation.summary import MEAN_SCORES, clip_units
 
 Rows = Sequence[Mapping[str, Any]]
+TEXTS = ("image", "clip", "exam", "fold")
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """Scores of frames as an evaluation wrote them to ``frames.csv``; an empty cell is NaN.
+
+    Raises:
+        DatasetError: there is no such file, or it is no table of scores.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such table; name the folder that 'pe_monai evaluate -o' wrote.")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [
+                {name: value if name in TEXTS else float(value) if value else math.nan for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, TypeError) as e:
+        raise DatasetError(f"{path}: is no table of scores ({e}); evaluate again.") from e
+    lacking = {"image", "truth_px", "pred_px", "overlap_px", "false_effusion", *MEAN_SCORES} - set(
+        rows[0] if rows else ()
+    )
+    if lacking:
+        raise DatasetError(f"{path}: has no {sorted(lacking)[0]}; evaluate again with this version.")
+    return rows
 
 
 def compare_rows(

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pe_monai.evaluation import summarise
+from pe_monai.evaluation import read_rows, summarise
 from pe_monai.experiment.runs import Run
 
 SIZES = ((1, 249), (250, 1000), (1001, None))
-TEXTS = ("image", "clip", "exam", "fold")
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,13 @@ class Result:
 
 def read_result(run: Run) -> Result:
     """Read the report of a run that was scored."""
-    rows = [
-        {name: value if name in TEXTS else _number(value) for name, value in row.items()}
-        for row in _read_csv(run.scores / "frames.csv")
-    ]
+    rows = read_rows(run.scores / "frames.csv")
     written = json.loads((run.scores / "summary.json").read_text(encoding="utf-8"))
     summary = summarise(rows, written["protocol"], sizes=SIZES)
     summary["calibration"] = written["calibration"]
-    epochs = [{name: _number(value) for name, value in row.items()} for row in _read_csv(run.folder / "metrics.csv")]
-    return Result(run, rows, summary, epochs)
+    return Result(run, rows, summary, _read_epochs(run.folder / "metrics.csv"))
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
+def _read_epochs(path: Path) -> list[dict[str, float]]:
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
+        return [{name: float(text) if text else math.nan for name, text in row.items()} for row in csv.DictReader(file)]
