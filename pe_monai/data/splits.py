@@ -91,6 +91,11 @@ def _by_group(items: list[Item], groups: Sequence[str], shares: tuple[float, flo
         middle = taken + size[name] / 2
         section_of[name] = SECTIONS[sum(middle >= bound for bound in bounds)]
         taken += size[name]
+    for section in ("validation", "testing"):
+        # of a few large groups the middle of none may lie in a small share
+        training = [name for name in names if section_of[name] == "training"]
+        if section not in section_of.values() and len(training) > 1:
+            section_of[training[-1]] = section
     split: Split = {section: [] for section in SECTIONS}
     for item, group in zip(items, groups, strict=True):
         split[section_of[group]].append(item)

@@ -45,6 +45,11 @@ def prepare_datalist(dataset: str | Path, protocol: str, path: Path) -> Datalist
         raise DatasetError(f"protocol {protocol!r}: name one or more of {', '.join(PROTOCOLS)}.")
     if not path.is_file():
         split = _with_test(split_items(dataset, protocol), dataset)
+        if empty := [section for section in SECTIONS if not split[section]]:
+            raise DatasetError(
+                f"{dataset}: too small for the protocol {protocol}, nothing is left for {', '.join(empty)}; leave the "
+                "protocol out or give more frames."
+            )
         write_datalist(split, path, dataset, protocol)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -73,6 +73,11 @@ def test_exam_keeps_exams_together_across_folds(many):
     assert sum(map(len, split.values())) == 100
 
 
+def test_of_a_few_large_exams_each_section_gets_one(make_dataset):
+    split = split_items(make_dataset({1: [(f"EX{exam}xxF", 10) for exam in range(3)]}), "exam")
+    assert [len(values(split, "exam")[section]) for section in SECTIONS] == [1, 1, 1]
+
+
 def test_exam_needs_the_clip_table(make_dataset):
     root = make_dataset({1: [("A", 2)], 2: [("B", 2)]}, table=False)
     with pytest.raises(DatasetError, match="no exams"):

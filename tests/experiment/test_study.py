@@ -14,6 +14,7 @@ from PIL import Image
 from study_launcher import SETTINGS
 
 from pe_monai.cli import main
+from pe_monai.data import write_phantom_dataset
 from pe_monai.errors import BundleError, DatasetError
 from pe_monai.experiment.datalists import prepare_datalist
 from pe_monai.experiment.rows import find_budget, find_rows
@@ -120,7 +121,7 @@ def test_without_test_folds_nothing_is_selected_on_what_is_tested(phantom_root, 
     assert datalist.path.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("protocol", ["clip", "exam", "paper"])
+@pytest.mark.parametrize("protocol", ["clip", "paper"])
 def test_a_data_set_that_grew_is_refused(phantom_root, tmp_path, protocol):
     root = tmp_path / "data set"
     shutil.copytree(phantom_root, root)
@@ -129,6 +130,12 @@ def test_a_data_set_that_grew_is_refused(phantom_root, tmp_path, protocol):
     shutil.rmtree(root / "data" / "fold2")
     with pytest.raises(DatasetError, match="lists other frames than .* in another folder"):
         prepare_datalist(root, protocol, datalist.path)
+
+
+def test_a_data_set_too_small_for_a_protocol_is_refused(tmp_path):
+    root = write_phantom_dataset(tmp_path / "data", folds=(1, 2, 3), clips_per_fold=1)
+    with pytest.raises(DatasetError, match="too small for the protocol exam, nothing is left for"):
+        prepare_datalist(root, "exam", tmp_path / "exam.json")
 
 
 def test_a_failed_run_tells_the_cause_and_not_what_wraps_it(tmp_path):
