@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from pe_monai import __version__
@@ -76,11 +77,13 @@ def run_application(options: argparse.Namespace, aliases: Aliases) -> int:
     from pe_monai.deploy.cuda_runtime import load_cuda_runtime
 
     started = time.monotonic()
+    if find_spec("holoscan") is None:
+        raise DeployError("the extra is missing: pip install -c constraints-deploy.txt 'pe_monai[deploy]'")
     load_cuda_runtime()
     try:
         from pe_monai.deploy.app import PericardialEffusionApp
     except ModuleNotFoundError as e:
-        raise DeployError(f"{e.name} is missing: pip install 'pe_monai[deploy]'") from e
+        raise DeployError(f"{e.name} is missing: pip install -c constraints-deploy.txt 'pe_monai[deploy]'") from e
     from pe_monai.deploy.manifest import write_manifest
     from pe_monai.deploy.run import Run
     from pe_monai.studies import StudyOptions
@@ -129,12 +132,12 @@ def _open_model(options: argparse.Namespace, scratch: Path):
     return Predictor(bundle, options.device, options.batch_size), {"file": path.name, "sha256": digest}
 
 
-def _describe(error: BaseException, aliases: Aliases | None) -> str:
+def _describe(error: BaseException, aliases: Aliases) -> str:
+    """One line for an error that ended the run, without the names of the input's files."""
     known = find_user_error(error)
     if isinstance(known, OSError) and known.strerror:
-        return f"{known.strerror}: check the output folder, its rights and the free space."
-    if aliases is None or isinstance(known, DeployError):
-        return " ".join(str(known or error).split())
+        place = f"{known.filename}: " if known.filename else ""
+        return aliases.hide(f"{place}{known.strerror}; check the path, its rights and the free space.")
     if known is not None:
         return aliases.hide(known)
     return f"{type(error).__name__}: {aliases.hide(error)[:300]} (set {TRACEBACK_VARIABLE}=1 to see where)"

@@ -9,7 +9,6 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 logger = logging.getLogger("pe_monai.deploy")
@@ -31,15 +30,21 @@ def start_log(level: str = "INFO") -> None:
 
 
 class Aliases:
-    """Numbers instead of the names of files: "file 3 of 12" is the third of the input's files, sorted by path."""
+    """Numbers instead of the names of files: "file 3 of 12" is the third of the input's files, sorted by path.
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        files = sorted(files)
+    Args:
+        folder: the input folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        self._folder = str(folder)
         self._names = {str(path): f"file {number} of {len(files)}" for number, path in enumerate(files, start=1)}
 
     def hide(self, error: BaseException | str) -> str:
-        """An error in one line, with numbers for the files in it, and nothing for any other path."""
-        text = " ".join(str(error).split())
+        """An error in one line, with numbers for the input's files, and nothing of another path below the folder."""
+        text = str(error)
         for path in sorted(self._names, key=len, reverse=True):
             text = text.replace(path, self._names[path])
-        return re.sub(r"(?<![\w<])/(?:[^\s/:;,'\"]+/)+[^\s:;,'\"]*", "a file", text)
+        text = re.sub(re.escape(self._folder) + r"/[^\s:;,'\"]*", "a folder of the input", text)
+        return " ".join(text.split())
