@@ -9,13 +9,15 @@ import json
 import os
 from pathlib import Path
 
+from pe_monai.cli.arguments import add_scale_argument
 from pe_monai.cli.bundle_command import add_bundle_arguments, run_bundle
 from pe_monai.paths import bundle_dir
 
 EXAMPLES = """examples:
   pe_monai evaluate --data Pericardial-Effusion-experimental-data -o scores
   pe_monai evaluate --data DATA --split exam --section testing --weights my_training/model.pt -o scores
-  pe_monai evaluate --data DATA --predictions nnunet_masks -o scores_nnunet --against scores"""
+  pe_monai evaluate --data DATA --predictions nnunet_masks -o scores_nnunet --against scores
+  pe_monai evaluate --measure results/clips.csv --reference readers.csv -o agreement"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +39,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--missing",
         choices=("refuse", "empty"),
         default="refuse",
-        help="with --predictions: frames without a mask are an error, or count as empty (default: refuse)",
+        help="with --predictions: frames without a mask are an error, or count as empty; with --measure: references "
+        "without a measurement are an error, or count as not measured (default: refuse)",
     )
+    parser.add_argument(
+        "--measure",
+        metavar="TABLE",
+        help="compare the thickness in this table (frames.csv or clips.csv of 'measure' or 'segment') with --reference",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="TABLE",
+        help="CSV of reference values: file (and frame), and one of thickness_mm, largest_mm, robust_mm or the same in "
+        "px; a column patient says which rows belong together",
+    )
+    parser.add_argument(
+        "--value", metavar="COLUMN", help="measured column to compare (default: of the reference's name)"
+    )
+    add_scale_argument(parser)
     parser.add_argument(
         "--against",
         metavar="SCORES",
@@ -53,6 +71,9 @@ def run(options: argparse.Namespace) -> int:
     from pe_monai.evaluation import read_rows
 
     output = Path(options.output).resolve()
+    if options.measure is not None or options.reference is not None:
+        compare_measurements(options, output)
+        return 0
     others = None if options.against is None else read_rows(Path(options.against) / "frames.csv")
     if options.predictions is not None:
         score_predictions(options, output)
@@ -92,6 +113,20 @@ def show(output: Path, others: list | None, against: str | None) -> None:
     text = render_differences(differences, Path(str(against)).resolve().name)
     write_whole(output / "differences.md", lambda partial: partial.write_text(text, encoding="utf-8"))
     print(text)
+
+
+def compare_measurements(options: argparse.Namespace, output: Path) -> None:
+    """Compare measured with reference values and write and print the agreement."""
+    from pe_monai.errors import DatasetError
+    from pe_monai.evaluation.measured import read_pairs, render_agreement, write_agreement
+
+    if options.measure is None or options.reference is None:
+        raise DatasetError("--measure needs --reference, and --reference --measure; give both tables.")
+    for name in ("weights", "masks", "record", "bundle", "config", "set", "predictions", "against"):
+        if getattr(options, name):
+            raise DatasetError(f"--{name} has nothing to do with --measure; leave it out.")
+    pairs, unit = read_pairs(options.measure, options.reference, options.value, options.missing == "empty")
+    print(render_agreement(write_agreement(output, pairs, unit, options.scale), unit))
 
 
 def score_predictions(options: argparse.Namespace, output: Path) -> None:

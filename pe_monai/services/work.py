@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -78,7 +79,8 @@ def process_next(queue: StudyQueue, process: Process, tally: Tally, stop: Stop |
     try:
         with stop.interruptible() if stop is not None else nullcontext():
             result = process(entry.objects, entry.results)
-        problems = [" ".join(str(error).split()) for error in result.errors]
+        place = f"{entry.folder / 'objects'}{os.sep}"  # they do not stay there
+        problems = [" ".join(str(error).split()).replace(place, "") for error in result.errors]
         if not result.objects:
             reason = problems[0] if problems else "nothing in it could be used."
             return _set_aside(queue, entry, reason, problems, tally)

@@ -155,7 +155,7 @@ def _write_clip(
             folder=folder,
             objects=tuple(folder / file for file in objects),
             measurement=seen.measurement,
-            row=clip_row(measured_clip(seen, name)),
+            row=clip_row(measured_clip(seen, str(facts.get("file", name)))),
         )
     )
     result.errors += [*(FrameError(f"{clip.path}: {fault}") for fault in clip.faults), *_first_and_count(seen)]

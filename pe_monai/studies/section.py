@@ -144,10 +144,10 @@ def _notes(seen: SegmentedClip, outlined: int) -> list[str]:
             "as the file has its own."
         )
     if seen.unclear and not seen.show_unclear:
+        shown = "only the outlines" if seen.moving is None else "only what moves in the clip"
         notes.append(
             f"{len(seen.unclear)} of {total} frames show no sector that stands out from what the machine may have "
-            f"written around it: {'only the outlines' if seen.moving is None else 'only what moves in the clip'} can be seen "
-            "here. --include-identifiers shows all of it."
+            f"written around it: {shown} can be seen here. --include-identifiers shows all of it."
         )
     if seen.spacing is None:
         notes.append("The pixel size is not known: sizes are in pixels, none is in millimetres, and there is no grade.")
