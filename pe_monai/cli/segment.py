@@ -16,6 +16,7 @@ from pe_monai.cli.arguments import (
     add_spacing_argument,
     silence_dicom_libraries,
 )
+from pe_monai.quick_start import import_monai_quickly
 
 if TYPE_CHECKING:
     from pe_monai.data import FrameFile
@@ -62,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.bundle is None:
+        import_monai_quickly()
     from pe_monai.predictor import Predictor
     from pe_monai.results import ResultFolder, write_manifest
 

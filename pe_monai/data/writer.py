@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ignite.engine import Engine, Events
 from monai.data import ITKWriter, NibabelWriter
 from PIL import Image
 
 from pe_monai.data.files import FrameFile, collect_frames
 from pe_monai.whole import write_whole
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 
 def result_suffix(source: str | Path) -> str:
@@ -70,6 +73,8 @@ class MaskSaver:
         self.frames: dict[str, FrameFile] = {}
 
     def attach(self, engine: Engine) -> None:
+        from ignite.engine import Events  # slow to import, and who writes a mask alone needs none of it
+
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 

@@ -20,7 +20,6 @@ from torch import nn
 from pe_monai.errors import ExportError
 
 INPUT, OUTPUT = "image", "pred"
-_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "openvino": "openvino", "nncf": "int8"}
 
 
 def require(module: str) -> ModuleType:
@@ -32,8 +31,8 @@ def require(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as e:
-        remedy = f'pip install "pe_monai[{_EXTRAS[module]}]"'
-        raise ExportError(f"{module} is not installed or does not load here ({e}); {remedy}") from e
+        remedy = "pip install 'pe_monai[runtimes]'"
+        raise ExportError(f"{module} is not installed or does not load here ({e}); get it with: {remedy}") from e
 
 
 def to_torchscript(network: nn.Module, bf16: bool = False) -> torch.jit.ScriptModule:

@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+_IDLE = (nn.Identity, nn.Dropout, nn.Dropout2d)
+
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """A copy of a network for inference in which a convolution does the work of the batch norm that follows it.
 
-    Pairs are found in each ``nn.Sequential``, nested ones included, as MONAI's blocks and ours are built.
+    Pairs are found in each ``nn.Sequential``, nested ones included, as MONAI's blocks, ours and most others are built;
+    dropout between the two, which does nothing in inference, does not part them. What is called elsewhere in a
+    ``forward`` is left alone: ONNX Runtime and OpenVINO fold that themselves.
 
     Args:
         network: any network; it is left as it was.
@@ -23,19 +28,27 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
         The copy, on the CPU and in evaluation mode; its outputs are equal but for rounding.
     """
     folded = copy.deepcopy(network).cpu().eval()
-    for sequence in [module for module in folded.modules() if isinstance(module, nn.Sequential)]:
-        places = list(_leaves(sequence))
-        for (parent, name, conv), (norm_parent, norm_name, norm) in zip(places, places[1:], strict=False):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                parent[name] = fuse_conv_bn_eval(conv, norm)
+    places = Counter(id(child) for module in folded.modules() for child in module._modules.values())
+    for sequence in [module for module in folded.modules() if _runs_in_order(module)]:
+        steps = [step for step in _leaves(sequence) if not isinstance(step[2], _IDLE)]
+        for (parent, name, conv), (norm_parent, norm_name, norm) in zip(steps, steps[1:], strict=False):
+            if not isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)) or not isinstance(norm, nn.BatchNorm2d):
+                continue
+            # a module with two places may be called without the norm; a norm without statistics is no fixed factor
+            if places[id(conv)] == places[id(norm)] == 1 and norm.track_running_stats:
+                parent[name] = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
                 norm_parent[norm_name] = nn.Identity()
     return folded
 
 
-def _leaves(sequence: nn.Sequential) -> Iterator[tuple[dict, str, nn.Module]]:
+def _runs_in_order(module: nn.Module | None) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _leaves(sequence: nn.Module) -> Iterator[tuple[dict, str, nn.Module]]:
     """Modules in the order they run in, each with where it is kept."""
     for name, module in sequence.named_children():
-        if isinstance(module, nn.Sequential):
+        if _runs_in_order(module):
             yield from _leaves(module)
         else:
             yield sequence._modules, name, module
