@@ -39,7 +39,7 @@ def write_report(
     frames: Table,
     figures: Mapping[str, bytes],
     panels: Mapping[str, np.ndarray],
-    commands: Mapping[str, str],
+    commands: Mapping[str, Sequence[str]],
     errors: Sequence[str] = (),
 ) -> Path:
     """Write ``study.md``, ``study.html``, ``tables/*.csv`` and ``figures/`` and return the page's path.
@@ -53,7 +53,7 @@ def write_report(
         frames: the table of frames by protocol.
         figures: SVG by name.
         panels: pictures by protocol.
-        commands: how each row is trained alone.
+        commands: how each row is trained alone, and how it scores other frames.
         errors: what went wrong.
     """
     for table in (*tables, frames):
@@ -82,7 +82,7 @@ def _markdown(
     frames: Table,
     figures: Mapping[str, bytes],
     panels: Mapping[str, np.ndarray],
-    commands: Mapping[str, str],
+    commands: Mapping[str, Sequence[str]],
     errors: Sequence[str],
 ) -> str:
     parts = [
@@ -95,8 +95,11 @@ def _markdown(
     parts.append("## Figures\n")
     parts += [f"![{_panel_caption(name)}](figures/figure2_{name}.png)\n\n*{_panel_caption(name)}*\n" for name in panels]
     parts += [f"![{name}](figures/{name}.svg)\n\n*{CAPTIONS[name]}*\n" for name in figures]
-    parts.append("## Rows\n\nEach trains alone, inside `bundle/`:\n")
-    parts += [f"{name}\n\n    {command}\n" for name, command in commands.items()]
+    parts.append(
+        "## Rows\n\nEach trains alone, inside `bundle/`, and scores frames of your own, such as those that "
+        "`pe_monai labelme annotated -o external` takes from LabelMe; PROTOCOL is clip, exam or paper:\n"
+    )
+    parts += ["\n".join([name, "", *(f"    {line}" for line in lines), ""]) for name, lines in commands.items()]
     return "\n".join(parts)
 
 

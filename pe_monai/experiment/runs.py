@@ -29,6 +29,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 Launch = Callable[[list[str], Path], int]
+# the frames that are tested are the protocol's, whatever a training selects its epoch on
+OF_TRAINING = ("train#", "validate#dataset")
 _ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): \S")
 
 
@@ -115,12 +117,10 @@ class Run:
         return float(marker.get("seconds", 0)), bool(marker.get("resumed"))
 
     def _settings_of(self, run_id: str) -> dict[str, Any]:
-        # the frames that are tested are the protocol's, whatever a training selects its epoch on
-        of_training = ("train#", "validate#dataset")
         return {
             name: value
             for name, value in self.settings.items()
-            if run_id == "training" or not name.startswith(of_training)
+            if run_id == "training" or not name.startswith(OF_TRAINING)
         }
 
     def _hash(self, files: list[Path], **more: str) -> str:

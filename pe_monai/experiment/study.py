@@ -21,10 +21,11 @@ from pe_monai.experiment.page import write_report
 from pe_monai.experiment.panels import draw_panel
 from pe_monai.experiment.result import Result, read_result
 from pe_monai.experiment.rows import Row, require_packages
-from pe_monai.experiment.runs import Launch, Run, RunError, launch_logged, only_one
+from pe_monai.experiment.runs import OF_TRAINING, Launch, Run, RunError, launch_logged, only_one
 from pe_monai.experiment.table import Column, Table
 from pe_monai.experiment.tables import make_tables
 from pe_monai.inferers import has_fast_bf16
+from pe_monai.paths import configs_dir
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _report(plan: Plan, datalists: Sequence[Datalist], results: Sequence[Result]
         _frames(datalists),
         make_figures(results),
         {name: panel for name, panel in panels.items() if panel is not None},
-        {row.name: _command(row, plan) for row in plan.rows},
+        {row.name: (_train_command(row, plan), _score_command(row, plan)) for row in plan.rows},
         errors,
     )
 
@@ -161,7 +162,19 @@ def _budget_words(plan: Plan) -> str:
     return name + "".join(f", {key}={value}" for key, value in plan.settings.items())
 
 
-def _command(row: Row, plan: Plan) -> str:
+def _score_command(row: Row, plan: Plan) -> str:
+    overlays = [file.stem for file in row.overlays]
+    if plan.budget is not None:
+        overlays.append(str(plan.budget) if plan.budget.parent != configs_dir() else plan.budget.stem)
+    settings = [f'"{key}={value}"' for key, value in plan.settings.items() if not key.startswith(OF_TRAINING)]
+    words = ["pe_monai evaluate --data external --split external/datalist.json --section testing"]
+    words += [f"--config {' '.join(overlays)}"] if overlays else []
+    words += [f"--set {' '.join(settings)}"] if settings else []
+    weights = plan.output / "runs" / "PROTOCOL" / row.name / "model.pt"
+    return " ".join([*words, f"--weights {weights} -o scores"])
+
+
+def _train_command(row: Row, plan: Plan) -> str:
     overlays = [f"../configs/{file.name}" for file in row.overlays]
     if plan.budget is not None:
         overlays.append(f"../configs/{plan.budget.name}")

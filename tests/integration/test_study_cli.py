@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 import torch
 from small_bundle import python_environment, run_python
 
-from pe_monai.data import write_phantom_dataset
+from pe_monai.data import phantom_frame, write_phantom_dataset
+from pe_monai.data.labelme_writer import write_annotation
 from pe_monai.weights import sha256_of
 
 EPOCHS = 5
@@ -78,3 +80,18 @@ def test_two_rows_run_end_to_end_and_a_killed_study_goes_on_to_the_same_end(data
     assert done.returncode == 0 and done.stdout.count("was done before") == 2
     assert {path: (path.stat().st_mtime_ns, sha256_of(path)) for path in files} == before
     assert [path for path in (straight / "runs").rglob("*") if path.is_file() and path not in before] == []
+
+    # the page's own command scores annotations drawn in LabelMe: the paper's external rows
+    for number, thickness in enumerate((15, 0, 20)):
+        frame = phantom_frame(number, thickness_mm=thickness)
+        write_annotation(tmp_path / "annotated" / f"心超{number}", frame.image, frame.mask, "积液")
+    python = [sys.executable, "-m", "pe_monai"]
+    done = run_python([*python, "labelme", "annotated", "-o", "external"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in (straight / "study.md").read_text().splitlines() if "evaluate" in line and row in line)
+    arguments = shlex.split(line.replace("PROTOCOL", "clip"))[1:]
+    done = run_python([*python, *arguments], tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert (summary["positives"]["frames"], summary["negatives"]["frames"]) == (2, 1)
+    assert 0 < summary["positives"]["mean"]["frame_accuracy"]["value"] <= 1
