@@ -129,6 +129,11 @@ class Predictor:
         self.session = self._start(runtime)
         self.settings["runtime"] = self.session.name if self.session else "torch"
 
+    @property
+    def part_size(self) -> int:
+        """How many frames the network works on at once."""
+        return max(1, self.batch_size // 2)
+
     def predict(self, frames: Sequence[np.ndarray]) -> list[Prediction]:
         """Segment frames in memory.
 
@@ -187,7 +192,7 @@ class Predictor:
         The network works on a part of them in a thread of its own; meanwhile the next part is prepared and the one
         before is finished, both here, so that what the frames come from need not be safe for threads.
         """
-        items, size = iter(items), max(1, self.batch_size // 2)
+        items, size = iter(items), self.part_size
         threads = torch.get_num_threads()
         with ThreadPoolExecutor(1, "pe_monai network", torch.set_num_threads, (threads,)) as network:
             running = None

@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Importing MONAI in a small part of its time, for commands that start, outline a few frames with our bundle and end."""
+"""Importing MONAI in a small part of its time, for commands that outline a few frames with our bundle and end."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,90 +63,114 @@ def write_manifest(folder: Path, predictor: Predictor, counts: Mapping[str, Mapp
 
 
 class ResultFolder:
-    """Writes ``masks/``, ``overlays/`` and, on request, ``probabilities/`` and ``sectors/``, then ``frames.csv``.
-    Every file is written whole or not at all; a file that cannot be written is reported and the rest
-    goes on.
+    """Writes ``masks/``, ``overlays/`` and, on request, ``probabilities/`` and ``sectors/``, and ``frames.csv``, a row
+    as soon as its frame is done. Every other file is written whole or not at all; a file that cannot be written is
+    reported and the rest goes on.
 
     Args:
         folder: the folder; made if absent, files of the same names are replaced.
         overlays: whether to write overlays.
         probabilities: whether to write probability maps, 0 to 255.
         sectors: whether to write sectors, 0 or 255.
+        rows: of frames that were done before, see :func:`pe_monai.resume.find_done`.
 
     Raises:
         OSError: the folder cannot be made or written to.
     """
 
     def __init__(
-        self, folder: str | Path, overlays: bool = True, probabilities: bool = False, sectors: bool = False
+        self,
+        folder: str | Path,
+        overlays: bool = True,
+        probabilities: bool = False,
+        sectors: bool = False,
+        rows: Iterable[dict] = (),
     ) -> None:
         self.folder = Path(folder)
         self.overlays = overlays
         self.probabilities = probabilities
         self.sectors = sectors
-        self.rows: list[dict] = []
-        self.done = 0
-        self.failed = 0
+        self.rows = list(rows)
         write_whole(self.folder / "frames.csv", self._write_table)
+
+    @property
+    def done(self) -> int:
+        """How many frames have results."""
+        return sum(row["status"] == "ok" for row in self.rows)
+
+    @property
+    def failed(self) -> int:
+        """How many inputs could not be used."""
+        return len(self.rows) - self.done
 
     def add(self, frame: FrameFile, outcome: Prediction | FrameError) -> FrameError | None:
         """Write one frame's results; returns the error, if there is one."""
-        if isinstance(outcome, FrameError):
-            self.add_error(outcome, frame)
-            return outcome
-        written: list[Path] = []
-        try:
-            for kind, values in self._maps(outcome).items():
-                written.append(write_map(values, self.folder / kind / frame.stem, frame.path, outcome.meta))
-            if self.overlays:
-                write_picture(
-                    draw_frame(outcome.frame, outcome.sector, outcome.mask),
-                    self.folder / "overlays" / f"{frame.stem}.png",
-                )
-        except (OSError, RuntimeError) as e:  # ITK raises RuntimeError where it cannot write
-            for path in written:
-                path.unlink(missing_ok=True)
-            reason = " ".join(str(getattr(e, "strerror", None) or e).rpartition("ITK ERROR: ")[2].split())[:160]
-            error = FrameError(f"{frame.path}: its results cannot be written to {self.folder} ({reason}).")
-            self.add_error(error, frame)
-            return error
-        height, width = outcome.mask.shape
-        self.done += 1
-        self.rows.append(
-            {
-                "file": str(frame.path),
-                "mask": written[0].relative_to(self.folder).as_posix(),
-                "status": "ok",
-                "width": width,
-                "height": height,
-                "effusion_px": int(outcome.mask.sum()),
-                "effusion_share_of_sector": f"{outcome.effusion_share:.5f}",
-                "regions": int(label_regions(outcome.mask, connectivity=2).max()),
-                "score": f"{outcome.score:.4f}",
-                "uncertainty": f"{outcome.uncertainty:.4f}",
-            }
-        )
-        return None
+        row, error = write_results(self.folder, frame, outcome, self.overlays, self.probabilities, self.sectors)
+        self.add_row(row)
+        return error
 
     def add_error(self, error: FrameError, frame: FrameFile | None = None) -> None:
         """Note an input that could not be used."""
-        self.failed += 1
-        self.rows.append({"file": str(frame.path) if frame else "", "status": "error", "error": str(error)})
+        self.add_row(_error_row(error, frame))
 
-    def close(self) -> None:
-        """Write the table."""
+    def add_row(self, row: dict) -> None:
+        """Note a row and write it at once, so that a later run knows what was done."""
+        self.rows.append(row)
+        with (self.folder / "frames.csv").open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS, restval="").writerow(row)
+
+    def close(self, order: Sequence[FrameFile] = ()) -> None:
+        """Write the table whole, rows of inputs that hold no frame first, then those of frames in the given order."""
+        places = {str(frame.path): place for place, frame in enumerate(order)}
+        self.rows.sort(key=lambda row: places.get(row["file"], -1))
         write_whole(self.folder / "frames.csv", self._write_table)
-
-    def _maps(self, prediction: Prediction) -> dict[str, np.ndarray]:
-        maps = {"masks": prediction.mask.astype(np.uint8) * 255}
-        if self.probabilities:
-            maps["probabilities"] = np.rint(prediction.probability.clip(0, 1) * 255).astype(np.uint8)
-        if self.sectors:
-            maps["sectors"] = prediction.sector.astype(np.uint8) * 255
-        return maps
 
     def _write_table(self, path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def _error_row(error: FrameError, frame: FrameFile | None) -> dict:
+    return {"file": str(frame.path) if frame else "", "status": "error", "error": str(error)}
+
+
+def write_results(
+    folder: Path, frame: FrameFile, outcome: Prediction | FrameError, overlays: bool, probabilities: bool, sectors: bool
+) -> tuple[dict, FrameError | None]:
+    """Write one frame's files; returns its row of the table, and the error, if there is one."""
+    if isinstance(outcome, FrameError):
+        return _error_row(outcome, frame), outcome
+    maps = {"masks": outcome.mask.astype(np.uint8) * 255}
+    if probabilities:
+        maps["probabilities"] = np.rint(outcome.probability.clip(0, 1) * 255).astype(np.uint8)
+    if sectors:
+        maps["sectors"] = outcome.sector.astype(np.uint8) * 255
+    written: list[Path] = []
+    try:
+        for kind, values in maps.items():
+            written.append(write_map(values, folder / kind / frame.stem, frame.path, outcome.meta))
+        if overlays:
+            picture = draw_frame(outcome.frame, outcome.sector, outcome.mask)
+            write_picture(picture, folder / "overlays" / f"{frame.stem}.png")
+    except (OSError, RuntimeError) as e:  # ITK raises RuntimeError where it cannot write
+        for path in written:
+            path.unlink(missing_ok=True)
+        reason = " ".join(str(getattr(e, "strerror", None) or e).rpartition("ITK ERROR: ")[2].split())[:160]
+        error = FrameError(f"{frame.path}: its results cannot be written to {folder} ({reason}).")
+        return _error_row(error, frame), error
+    height, width = outcome.mask.shape
+    row = {
+        "file": str(frame.path),
+        "mask": written[0].relative_to(folder).as_posix(),
+        "status": "ok",
+        "width": width,
+        "height": height,
+        "effusion_px": int(outcome.mask.sum()),
+        "effusion_share_of_sector": f"{outcome.effusion_share:.5f}",
+        "regions": int(label_regions(outcome.mask, connectivity=2).max()),
+        "score": f"{outcome.score:.4f}",
+        "uncertainty": f"{outcome.uncertainty:.4f}",
+    }
+    return row, None

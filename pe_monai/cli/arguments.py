@@ -19,6 +19,13 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
         help="MONAI bundle to use; its configs are code, so trust their source (default: the one that ships)",
     )
     parser.add_argument("--device", help="such as cpu or cuda:0 (default: CUDA where there is one)")
+    parser.add_argument(
+        "--runtime",
+        default="torch",
+        metavar="R",
+        help="what computes the network: torch, openvino, onnx, auto (OpenVINO on a CPU where it is installed), or a "
+        "folder that 'pe_monai export' wrote (default: torch)",
+    )
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="frames at a time (default: 8)")
     parser.add_argument(
         "--threshold",

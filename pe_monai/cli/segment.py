@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pe_monai.cli.arguments import (
     add_model_arguments,
     add_scale_argument,
     add_spacing_argument,
+    positive,
     silence_dicom_libraries,
 )
 from pe_monai.quick_start import import_monai_quickly
@@ -42,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of the results; made if absent")
     add_model_arguments(parser)
+    parser.add_argument(
+        "--workers", type=positive, default=1, metavar="N", help="processes that share the single frames (default: 1)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="skip the single frames that an earlier run into OUT has done"
+    )
     frames = parser.add_argument_group("frames")
     frames.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/ (0 to 255)")
     frames.add_argument("--save-sector", action="store_true", help="also write OUT/sectors/ (0 or 255)")
@@ -67,27 +75,31 @@ def run(options: argparse.Namespace) -> int:
         import_monai_quickly()
     from pe_monai.predictor import Predictor
     from pe_monai.results import ResultFolder, write_manifest
+    from pe_monai.resume import find_done
 
     silence_dicom_libraries()
     frames, clips, objects, errors = _sort(options.inputs)
     overrides = {} if options.threshold is None else {"threshold": options.threshold}
-    predictor = Predictor(options.bundle, options.device, options.batch_size, overrides)
+    model = (options.bundle, options.device, options.batch_size, overrides, options.runtime)
+    predictor = Predictor(*model)
     started = time.time()
     results = None
     if frames or not (clips or objects):
-        results = ResultFolder(
-            options.output,
-            overlays=not options.no_overlays,
-            probabilities=options.probabilities,
-            sectors=options.save_sector,
-        )
+        kinds = {
+            "overlays": not options.no_overlays,
+            "probabilities": options.probabilities,
+            "sectors": options.save_sector,
+        }
+        rows = find_done(options.output, frames, predictor, kinds) if options.resume else []
+        results = ResultFolder(options.output, **kinds, rows=rows)
+        write_manifest(Path(options.output), predictor, {}, 0)  # what a later run may go on from
     for error in errors:
         _complain(error)
         if results is not None:
             results.add_error(error)
     done, failed = 0, 0 if results else len(errors)
     if results is not None:
-        _segment_frames(frames, predictor, results)
+        _segment_frames(frames, predictor, results, model, options.workers)
         done, failed = results.done, results.failed
     counts = {"frames": {"done": done, "failed": failed}}
     if clips or objects:
@@ -122,16 +134,30 @@ def _sort(inputs: list[str]) -> tuple[list[FrameFile], list[FrameFile], list[Pat
     return frames, clips, objects, errors
 
 
-def _segment_frames(frames: list[FrameFile], predictor: Predictor, results: ResultFolder) -> None:
+def _segment_frames(
+    frames: list[FrameFile], predictor: Predictor, results: ResultFolder, model: tuple, workers: int
+) -> None:
     from tqdm import tqdm
 
-    outcomes = predictor.predict_files(frame.path for frame in frames)
+    from pe_monai.workers import segment_in_processes, unfinished_parts
+
+    parts = unfinished_parts(frames, {row["file"] for row in results.rows}, predictor.part_size)
+    results.rows = [row for row in results.rows if row["file"] not in {str(f.path) for part in parts for f in part}]
+    total = sum(map(len, parts))
+    errors: Iterator[FrameError | None]
     # disable=None: a bar on a terminal, none in a pipe
-    for frame, (_, outcome) in tqdm(zip(frames, outcomes, strict=True), total=len(frames), unit="frame", disable=None):
-        error = results.add(frame, outcome)
-        if error is not None:
-            _complain(error, tqdm.write)
-    results.close()
+    with tqdm(total=total, unit="frame", disable=None) as bar:
+        if workers == 1 or len(parts) < 2:
+            rest = [frame for part in parts for frame in part]
+            outcomes = predictor.predict_files(frame.path for frame in rest)
+            errors = (results.add(frame, outcome) for frame, (_, outcome) in zip(rest, outcomes, strict=True))
+        else:
+            errors = segment_in_processes(parts, model, results, min(workers, len(parts)))
+        for error in errors:
+            bar.update()
+            if error is not None:
+                _complain(error, tqdm.write)
+    results.close(frames)
 
 
 def _segment_clips(

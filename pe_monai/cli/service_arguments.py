@@ -86,7 +86,7 @@ def make_process(options: argparse.Namespace, load: bool = False) -> Process:
         from pe_monai.predictor import Predictor
 
         overrides = {} if options.threshold is None else {"threshold": options.threshold}
-        return Predictor(options.bundle, options.device, options.batch_size, overrides)
+        return Predictor(options.bundle, options.device, options.batch_size, overrides, options.runtime)
 
     def process(inputs: Sequence[Path], output: Path) -> StudyResult:
         from pe_monai.studies import process_study

@@ -1,0 +1,100 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes, and a run that goes on from another, leave the results that one run leaves."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import pytest
+
+from pe_monai.cli import main
+from pe_monai.data import FrameFile, phantom_frame, write_picture
+from pe_monai.workers import unfinished_parts
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames")
+    for seed in range(5):
+        write_picture(phantom_frame(seed, thickness_mm=12).image, folder / f"{seed}.png")
+    (folder / "1x.png").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def single(frames, tmp_path_factory):
+    output = tmp_path_factory.mktemp("single")
+    assert segment(frames, output) == 1
+    return output
+
+
+def segment(frames, output, *more):
+    return main(["segment", str(frames), "-o", str(output), "--batch-size", "4", "--device", "cpu", *more])
+
+
+def contents(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_processes_leave_what_one_leaves(frames, single, tmp_path):
+    assert segment(frames, tmp_path, "--workers", "2") == 1
+    assert len(contents(single)) == 11
+    assert contents(tmp_path) == contents(single)
+
+
+def test_a_cut_run_goes_on(frames, single, tmp_path, monkeypatch):
+    assert segment(frames, tmp_path) == 1
+    table = tmp_path / "frames.csv"
+    # as a kill leaves it: two frames done, half a row of a third, which has its mask already
+    rows = [line for line in table.read_bytes().splitlines(keepends=True) if b"no picture" not in line]
+    table.write_bytes(b"".join([*rows[:3], rows[4][:-9]]))
+    (tmp_path / "masks" / "3.png").unlink()
+    written = []
+    from pe_monai import results
+
+    original = results.write_results
+    monkeypatch.setattr(
+        results,
+        "write_results",
+        lambda folder, frame, *rest: written.append(frame.stem) or original(folder, frame, *rest),
+    )
+    assert segment(frames, tmp_path, "--resume") == 1
+    assert contents(tmp_path) == contents(single)
+    assert written == ["1x", "2", "3", "4"]
+    written.clear()
+    assert segment(frames, tmp_path, "--resume") == 1
+    assert written == ["1x", "2"], "the part with the bad file alone is done again"
+    with table.open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)].count("ok") == 5
+
+
+def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
+    before = contents(single)
+    assert segment(frames, single, "--resume", "--threshold", "0.77") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert contents(single) == before
+
+
+def test_a_part_is_done_or_not():
+    frames = [FrameFile(path, path) for path in "abcde"]
+    assert unfinished_parts(frames, {"a", "b", "c"}, 2) == [frames[2:4], frames[4:]]
+    assert unfinished_parts(frames, set("abcde"), 2) == []
+
+
+def test_the_quick_import_gives_the_same_masks(frames, single, tmp_path):
+    """And leaves what MONAI was told is absent to whoever needs it."""
+    code = (
+        "import sys; from pe_monai.cli import main\n"
+        f"code = main(['segment', {str(frames)!r}, '-o', {str(tmp_path)!r}, '--batch-size', '4', '--device', 'cpu'])\n"
+        "assert not {'ignite', 'matplotlib', 'scipy.stats', 'tensorboard'} & set(sys.modules), 'slow imports'\n"
+        "import ignite.engine, matplotlib.pyplot, scipy.stats, monai.engines, pkgutil, monai.utils.module\n"
+        "assert monai.utils.module.walk_packages is pkgutil.walk_packages\n"
+        "sys.exit(code)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert run.returncode == 1, run.stderr
+    assert contents(tmp_path) == contents(single)
