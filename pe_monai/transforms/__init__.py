@@ -10,14 +10,17 @@ from pe_monai.transforms.augment import (
     RandTimeGain,
     RandTimeGaind,
 )
+from pe_monai.transforms.clicks import CorrectErrord, add_click, error_centre, put_click
 from pe_monai.transforms.framing import FrameSector, FrameSectord
 from pe_monai.transforms.mask import DecodeMask, DecodeMaskd
+from pe_monai.transforms.mistakes import RandCorrectiond, RandMistakes
 from pe_monai.transforms.regions import EffusionRegions, EffusionRegionsd
 from pe_monai.transforms.saving import SqueezeForSaveImaged
 from pe_monai.transforms.sector import IsolateSector, IsolateSectord, SectorNotFoundError, find_sector
 from pe_monai.transforms.sector_affine import RandSectorAffined
 
 __all__ = [
+    "CorrectErrord",
     "DecodeMask",
     "DecodeMaskd",
     "EffusionRegions",
@@ -28,12 +31,17 @@ __all__ = [
     "IsolateSectord",
     "RandAcousticShadow",
     "RandAcousticShadowd",
+    "RandCorrectiond",
     "RandGain",
     "RandGaind",
+    "RandMistakes",
     "RandSectorAffined",
     "RandTimeGain",
     "RandTimeGaind",
     "SectorNotFoundError",
     "SqueezeForSaveImaged",
+    "add_click",
+    "error_centre",
     "find_sector",
+    "put_click",
 ]

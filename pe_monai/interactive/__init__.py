@@ -1,0 +1,8 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Outlines corrected by clicks."""
+
+from pe_monai.interactive.predictor import Click, InteractivePredictor
+from pe_monai.interactive.training import widen_start
+
+__all__ = ["Click", "InteractivePredictor", "widen_start"]
