@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     start_log(options.log_level)
     logger.info("pe_monai %s. %s", __version__, RESEARCH_USE)
-    aliases = Aliases(path for path in options.input.rglob("*") if path.is_file()) if options.input.is_dir() else None
+    aliases = Aliases(options.input)
     try:
-        if aliases is None:
+        if not options.input.is_dir():
             raise DeployError(
                 f"-i {options.input}: is no folder; give the folder of DICOM, or set HOLOSCAN_INPUT_PATH."
             )
@@ -92,7 +92,7 @@ def run_application(options: argparse.Namespace, aliases: Aliases) -> int:
     with tempfile.TemporaryDirectory(prefix="pe_monai-", dir=workdir) as scratch:
         predictor, model = _open_model(options, Path(scratch))
         wanted = StudyOptions(fractional=options.fractional, capture=options.capture, scale=options.scale)
-        run = Run(predictor, options.output, wanted, Path(scratch))
+        run = Run(predictor, options.output, wanted, Path(scratch), aliases.hide)
         loaded = time.monotonic() - started
         try:
             app = PericardialEffusionApp(run, options.input)
@@ -106,7 +106,7 @@ def run_application(options: argparse.Namespace, aliases: Aliases) -> int:
     seconds = {"start": loaded, **run.seconds, "total": time.monotonic() - started}
     write_manifest(options.output, predictor, model, counts, seconds)
     for error in result.errors:
-        logger.error("%s", aliases.hide(error))
+        logger.error("%s", error)
     if not (result.clips or result.errors):
         logger.error("there is no DICOM in the input folder.")
     frames = sum(len(clip.measurement.frames) for clip in result.clips)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from pe_monai.deploy.packager import EXIT
 from pe_monai.weights import sha256_of
 
 APP, MODELS = "/opt/holoscan/app", "/opt/holoscan/models"
@@ -54,6 +55,8 @@ def check_context(context: str | Path) -> list[str]:
     text = (context / "Dockerfile").read_text(encoding="utf-8")
     lines = [" ".join(line.split()).rstrip("/") for line in text.splitlines()]
     problems += [f"Dockerfile: lacks {wanted!r}." for wanted in _INSTRUCTIONS if wanted not in lines]
+    if EXIT not in (context / "tools").read_text(encoding="utf-8").splitlines():
+        problems.append("tools: the application's exit code is lost.")
     expected = yaml.safe_load((context / "app.config").read_text(encoding="utf-8"))["model"]["sha256"]
     if sha256_of(context / "models" / "pe" / "model.ts") != expected:
         problems.append("models/pe/model.ts: its SHA-256 is not the one in app.config.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,8 @@ def make_package(
         )
     if variant == "cpu" and not torch_index:
         missing.append("the index of PyTorch's CPU builds: name it with --torch-index, as pip finds no +cpu without it")
-    image = tag if has_engine else None
+    built = re.search(r"Docker Tag: +(\S+)", log)  # the packager puts the platform into the name
+    image = built[1] if built else None
     _write_report(output / REPORT, {"image": image, "variant": variant, "model_sha256": digest, "missing": missing})
     return Package(context, image, tuple(missing))
 

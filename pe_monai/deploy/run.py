@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +66,19 @@ class Run:
         output: folder of the results; made if absent.
         options: what to write.
         scratch: folder for what is needed until the end; on a disk with room for the masks of a clip.
+        hide: puts an error into words that may be written down; a table or a page must not name the input's files.
     """
 
-    def __init__(self, predictor: Predictor, output: Path, options: StudyOptions, scratch: Path) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        output: Path,
+        options: StudyOptions,
+        scratch: Path,
+        hide: Callable[[FrameError], str] = str,
+    ) -> None:
         self.predictor, self.output, self.options, self.scratch = predictor, Path(output), options, scratch
+        self.hide = hide
         self.studies: list[StudyRun] = []
         self.errors: list[FrameError] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -127,8 +136,9 @@ class Run:
     def finish(self) -> StudyResult:
         """The end: a page for each study, and the table of all clips."""
         with self._timed("writer"):
-            total = StudyResult(errors=list(self.errors))
+            total = StudyResult(errors=[FrameError(self.hide(error)) for error in self.errors])
             for number, run in enumerate(self.studies, start=1):
+                run.result.errors = [FrameError(self.hide(error)) for error in run.result.errors]
                 if run.clips or run.result.errors:
                     title, folder = f"Pericardial effusion: study {number}", self.output / f"study-{number}"
                     page = process._write_summary(folder, title, run.sections, run.result, self.predictor, self.options)
