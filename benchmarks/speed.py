@@ -14,15 +14,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.networks import compare_networks
+from benchmarks.timing import write_csv
 from benchmarks.whole_path import REFERENCE, compare_paths, predictors
 from pe_monai.data import load_datalist, phantom_frame, write_picture
 from pe_monai.inferers import has_fast_bf16
+from pe_monai.runtimes import read_manifest
 from pe_monai.runtimes.accuracy import read_labels
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of speed.md and speed.png")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="folder of speed.md, tables as CSV, and speed.png"
+    )
     parser.add_argument("--data", metavar="DATA", help="data set's folder (default: phantoms, and no Dice)")
     parser.add_argument("--bundle", metavar="DIR", help="MONAI bundle (default: the one that ships)")
     parser.add_argument("--exports", nargs="*", default=[], metavar="DIR", help="folders that 'pe_monai export' wrote")
@@ -30,6 +34,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each rival (default: 7)")
     parser.add_argument("--frames", type=int, default=64, metavar="N", help="frames of the whole path (default: 64)")
     parser.add_argument("--calibrate", type=int, default=20, metavar="N", help="images to quantize with; 0: no int8")
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes that share the path; 1: none"
+    )
     parser.add_argument("--only", choices=("networks", "path"), help="one part alone")
     options = parser.parse_args()
     if options.threads:
@@ -46,9 +53,19 @@ def main() -> None:
         images = [plain.prepare(file) for file in files[::step]]
         calibration = [image.numpy() for image in images[: options.calibrate]]
         text += "\nThe network alone, batches of 8:\n\n"
-        text += compare_networks(plain.network, torch.cat(images[:8]), calibration, options.rounds)
+        networks = compare_networks(plain.network, torch.cat(images[:8]), calibration, options.rounds)
+        write_csv(networks, output / "networks.csv")
+        text += networks
     if options.only != "networks":
-        paths, points = compare_paths(rivals, files, labels, options.rounds)
+        amp = {"amp": False}
+        shared = {"torch fp32": (options.bundle, "cpu", 8, amp, "torch")}
+        for folder in options.exports:
+            name = f"{read_manifest(folder)['format']} {read_manifest(folder)['precision']} (exported)"
+            shared[name] = (options.bundle, "cpu", 8, amp, folder)
+        if options.workers < 2:
+            shared = {}
+        paths, points = compare_paths(rivals, files, labels, options.rounds, shared, options.workers)
+        write_csv(paths, output / "path.csv")
         text += f"\nA frame's file in, a mask's file out, {len(files)} frames"
         text += f"; mean Dice of {len(labels)} frames:\n\n" if labels else ":\n\n"
         text += paths

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import csv
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -51,6 +53,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; numbers with as many digits as mean something."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_text(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def write_csv(markdown: str, path: Path) -> None:
+    """A Markdown table as CSV."""
+    lines = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(line for line in lines if set(line[0]) != {"-"})
 
 
 def _text(cell: object) -> str:

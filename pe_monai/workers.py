@@ -58,9 +58,9 @@ def segment_in_processes(
     folder = (results.folder, results.overlays, results.probabilities, results.sectors)
     # a forked process would inherit locks of threads it does not have
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start, (model, folder, threads)) as pool:
+    with ProcessPoolExecutor(workers, context, start_process, (model, folder, threads)) as pool:
         try:
-            for future in as_completed([pool.submit(_segment, part) for part in parts]):
+            for future in as_completed([pool.submit(segment_part, part) for part in parts]):
                 for row, error in future.result():
                     results.add_row(row)
                     yield FrameError(error) if error else None
@@ -73,7 +73,8 @@ def segment_in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _start(model: tuple, folder: tuple, threads: int) -> None:
+def start_process(model: tuple, folder: tuple, threads: int) -> None:
+    """Make a process ready for :func:`segment_part`: its predictor, where results go and which, and its threads."""
     from pe_monai.quick_start import import_monai_quickly
 
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)  # an absent GPU decoder
@@ -88,7 +89,8 @@ def _start(model: tuple, folder: tuple, threads: int) -> None:
     _process.update(predictor=predictor, folder=folder)
 
 
-def _segment(part: list[FrameFile]) -> list[tuple[dict, str | None]]:
+def segment_part(part: list[FrameFile]) -> list[tuple[dict, str | None]]:
+    """Segment files in a process that was made ready; returns the row and the error of each."""
     from pe_monai.results import write_results
 
     path, *kinds = _process["folder"]
