@@ -34,9 +34,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each rival (default: 7)")
     parser.add_argument("--frames", type=int, default=64, metavar="N", help="frames of the whole path (default: 64)")
     parser.add_argument("--calibrate", type=int, default=20, metavar="N", help="images to quantize with; 0: no int8")
-    parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="processes that share the path; 1: none"
-    )
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that share the path; 1: none")
     parser.add_argument("--only", choices=("networks", "path"), help="one part alone")
     options = parser.parse_args()
     if options.threads:
