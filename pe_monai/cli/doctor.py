@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   pe_monai doctor --bundle my_bundle"""
 
 OPTIONAL = {
+    "monailabel": "'pe_monai label': see docs/label.md",
     "mlflow": "tracking of trainings: pip install 'pe_monai[mlflow]'",
     "onnx": "export to ONNX: pip install 'pe_monai[test]'",
     "onnxruntime": "running exported networks: pip install 'pe_monai[test]'",
@@ -57,5 +58,26 @@ def run(options: argparse.Namespace) -> int:
     phantom = phantom_frame(seed=1, thickness_mm=15)
     mask = predictor.predict([phantom.image])[0].mask
     dice = 2 * np.sum(mask & phantom.mask) / max(mask.sum() + phantom.mask.sum(), 1)
+    if importlib.util.find_spec("monailabel") is not None:
+        print(f"label         {_check_label()}")
     print(f"phantom       one frame segmented, Dice {dice:.2f} with its truth")
     return 0
+
+
+def _check_label() -> str:
+    """Whether the server of 'pe_monai label' can be built here, and whether it has the interactive model."""
+    from pe_monai.interactive import InteractivePredictor
+    from pe_monai.label import shims
+
+    try:
+        stood_in = shims.install()
+        importlib.import_module("monailabel.interfaces.app")
+        importlib.import_module("pe_monai.label.app")
+    except Exception as e:  # whatever one of its many dependencies raises
+        return f"PROBLEM: {' '.join(str(e).split())[:160]}; use constraints-label.txt in an environment of its own"
+    try:
+        InteractivePredictor(device="cpu")
+        clicks = "with clicks"
+    except Exception as e:
+        clicks = f"without clicks ({' '.join(str(e).split())[:160]})"
+    return f"the server can start, {clicks}; stands in for {', '.join(stood_in) or 'nothing'}"
