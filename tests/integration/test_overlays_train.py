@@ -13,6 +13,7 @@ from small_bundle import bundle_command, run_python
 
 from pe_monai.errors import BundleError
 from pe_monai.experiment.peers import SMP_ROW, require_smp
+from pe_monai.experiment.rows import BUDGETS, BUNDLE_ROW, GROUPS
 from pe_monai.paths import bundle_dir, configs_dir
 
 PEERS = ("basic_unet", "flexible_unet", "seg_resnet", SMP_ROW)
@@ -23,9 +24,11 @@ ROWS = ["paper_baseline", "paper_improved", *(f"paper_improved+{name}" for name 
 pytestmark = pytest.mark.slow
 
 
-def test_no_overlay_is_left_out():
-    named = {part for row in ROWS for part in row.split("+")} | {"phantom"}
-    assert {path.stem for path in configs_dir().glob("*.json")} <= named
+def test_no_overlay_of_the_study_is_left_out():
+    named = {part for row in ROWS for part in row.split("+")}
+    of_groups = {part for rows in GROUPS.values() for row in rows for part in row.split("+")} - {BUNDLE_ROW}
+    of_groups |= {f"{name}_budget" for name in BUDGETS if name != "none"}
+    assert of_groups <= named <= {path.stem for path in configs_dir().glob("*.json")}
 
 
 @pytest.mark.parametrize("row", ROWS)
