@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,8 +164,11 @@ def _segment_frames(
 def _segment_clips(
     clips: list[FrameFile], objects: list[Path], predictor: Predictor, options: argparse.Namespace
 ) -> StudyResult:
+    from pe_monai.errors import FrameError
     from pe_monai.studies import StudyOptions, StudyResult, process_clips, process_study, write_table_of_clips
 
+    if options.video == "mp4" and find_spec("av") is None:
+        raise FrameError("--video mp4 needs PyAV: pip install 'pe_monai[video]', or take --video gif.")
     wanted = StudyOptions(
         fractional=options.fractional,
         capture=options.capture,
@@ -175,7 +179,9 @@ def _segment_clips(
         include_identifiers=options.include_identifiers,
     )
     output, result = Path(options.output), StudyResult()
-    if objects:
+    if objects and not all(map(find_spec, ("pydicom", "highdicom"))):
+        result.errors += [FrameError(f"{path}: DICOM needs pip install 'pe_monai[dicom]'.") for path in objects]
+    elif objects:
         result += process_study(objects, output, predictor, wanted)
     if clips:
         names = [clip.stem for clip in clips]

@@ -223,6 +223,16 @@ def test_bad_clips_and_objects_have_their_row_in_their_own_table(segment, phanto
     assert manifest["frames"] == {"done": 1, "failed": 0} and manifest["clips"] == {"done": 1, "failed": 1}
 
 
+def test_without_the_extra_the_rest_is_done(segment, phantom, tmp_path, monkeypatch):
+    write_picture(phantom, tmp_path / "good.png")
+    (tmp_path / "clip.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    present = pe_monai.cli.segment.find_spec
+    monkeypatch.setattr(pe_monai.cli.segment, "find_spec", lambda name: None if name == "highdicom" else present(name))
+    code, stdout, stderr = segment(tmp_path / "good.png", tmp_path / "clip.dcm", "-o", tmp_path / "out")
+    assert code == 1 and stdout.startswith("1 of 2 inputs done")
+    assert stderr.count("\n") == 1 and "clip.dcm: DICOM needs pip install 'pe_monai[dicom]'" in stderr
+
+
 def test_nothing_usable_is_exit_code_2(segment, tmp_path):
     code, stdout, stderr = segment(tmp_path / "nix.png", "-o", tmp_path / "out")
     assert (code, stderr.count("\n")) == (2, 1)

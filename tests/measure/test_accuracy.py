@@ -18,7 +18,7 @@ def draw(seed: int, sizes, aspects) -> PhantomFrame:
     """A phantom of any thickness at any depth that leaves room for it."""
     rng = np.random.default_rng([seed, 77])
     thickness = float(np.exp(rng.uniform(*np.log((2, 40)))))
-    depth = float(rng.uniform(max(8, 9 + thickness / 4), 25))
+    depth = float(rng.uniform(max(8, 9 + thickness / 4), 30))
     return phantom_frame(
         seed,
         size=sizes[seed % len(sizes)],
@@ -33,8 +33,8 @@ def errors_of(frames) -> np.ndarray:
 
 
 def test_mean_error_over_thickness_depth_size_and_aspect():
-    errors = errors_of(draw(seed, [(224, 320), (300, 400)], [1.0, 0.6, 1.8]) for seed in range(60))
-    assert np.abs(errors).mean() <= 0.7 * MAX_ERROR_MM
+    errors = errors_of(draw(seed, [(224, 320), (300, 400)], [1.0, 0.5, 2.0]) for seed in range(60))
+    assert np.abs(errors).mean() <= MAX_ERROR_MM
     assert abs(errors.mean()) <= 0.1
 
 
@@ -58,7 +58,7 @@ def test_every_thickness_and_size(low, high, size):
     for seed in range(30):
         rng = np.random.default_rng([seed, low])
         thickness = float(rng.uniform(low, high))
-        depth = float(rng.uniform(max(8, 9 + thickness / 4), 25))
+        depth = float(rng.uniform(max(8, 9 + thickness / 4), 30))
         frames.append(
             phantom_frame(
                 seed,
