@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("highdicom", reason="needs the extra 'dicom'")
@@ -17,7 +18,8 @@ from small_bundle import copy_bundle, random_network  # noqa: E402
 
 from pe_monai.data import phantom_clip, phantom_frame  # noqa: E402
 from pe_monai.deploy.source import export_model  # noqa: E402
-from pe_monai.dicom.phantom import write_phantom_object  # noqa: E402
+from pe_monai.dicom.identity import save_object  # noqa: E402
+from pe_monai.dicom.phantom import phantom_object, write_phantom_object  # noqa: E402
 from pe_monai.weights import save_weights  # noqa: E402
 
 SIZE = (224, 320)
@@ -51,7 +53,7 @@ def models(small_bundle, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
-    """Two series of ultrasound of one patient, another study, a CT, a damaged object, a copy, and what is no DICOM."""
+    """Two series of ultrasound of one patient, another study, a CT, damaged and blank objects, a copy, no DICOM."""
     import pydicom
     from pydicom.uid import generate_uid
 
@@ -68,5 +70,7 @@ def study(tmp_path_factory) -> Path:
     dataset.Modality = "CT"
     dataset.save_as(folder / "ct.dcm")
     (folder / "damaged.dcm").write_bytes((folder / "other.dcm").read_bytes()[:900])
+    blank = phantom_object(np.zeros((2, *SIZE, 3), np.uint8), None, "RGB", ["blank"], 2)  # without a sector
+    save_object(blank, folder / "blank.dcm")
     (folder / "notes.txt").write_text(f"of {PATIENT}")
     return folder

@@ -52,13 +52,13 @@ def test_log_and_results_do_not_name_the_patient(done, study):
     texts += [path.read_text() for path in output.rglob("*") if path.suffix in (".json", ".csv", ".html")]
     for text in texts:
         assert study.name not in text and "Phantom^" not in text and "PHANTOM" not in text
-    assert "file 3 of 7" in process.stderr and "CT Image Storage" in process.stderr
+    assert "file 3 of 8" in process.stderr and "CT Image Storage" in process.stderr
     assert "1.2.826.0.1.3680043" not in process.stderr  # the root of the study's UIDs
 
 
 def test_manifest(done, models):
     manifest = json.loads((done[0] / "manifest.json").read_text())
-    assert manifest["counts"] == {"studies": 2, "clips": 3, "errors": 2}
+    assert manifest["counts"] == {"studies": 2, "clips": 3, "errors": 3}
     assert manifest["model"] == {"file": "model.ts", "sha256": sha256_of(models / "pe" / "model.ts")}
     assert manifest["versions"]["holoscan-cu13"] and manifest["versions"]["monai-deploy-app-sdk"]
     seconds = manifest["seconds"]

@@ -54,8 +54,8 @@ def test_only_what_was_chosen(predictor, study, tmp_path):
 def test_what_cannot_be_used_is_reported(predictor, study, tmp_path):
     run = run_steps(predictor, study, tmp_path / "out", tmp_path)
     errors = sorted(str(error).removeprefix(f"{study}/") for error in run.result.errors)
-    assert len(errors) == 2 and errors[0].startswith("ct.dcm: is no ultrasound image but CT")
-    assert errors[1].startswith("damaged.dcm: ")
+    assert len(errors) == 3 and errors[0].startswith("blank.dcm: none of its 2 frames can be used")
+    assert errors[1].startswith("ct.dcm: is no ultrasound image but CT") and errors[2].startswith("damaged.dcm: ")
 
 
 def test_writing_comes_after_outlining(predictor, study, tmp_path):
