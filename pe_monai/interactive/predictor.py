@@ -48,8 +48,8 @@ class Click(NamedTuple):
 class InteractivePredictor:
     """The interactive network, loaded once: takes an outline and clicks on what is wrong with it.
 
-    Clicks are answered one after the other, each on top of what the ones before it made. A click changes the outline
-    only in regions that it touches, and what was clicked keeps: a pixel clicked as effusion is in the mask, one clicked
+    Clicks are answered one after the other, each on top of what the ones before it made. A click inside the
+    effusion adds the region that it touches, one outside takes it away, and nothing else changes. What was clicked keeps: a pixel clicked as effusion is in the mask, one clicked
     as none is not, and of two that contradict each other the later one counts. Answers are kept, so that one more click
     costs one run of the network.
 
@@ -58,7 +58,7 @@ class InteractivePredictor:
             lies; the one that ships by default.
         device: such as "cpu"; the bundle's choice by default.
         weights: other weights than the bundle's.
-        local: whether a click changes only what it touches.
+        local: whether a click changes only what it touches; False takes the network's whole answer.
 
     Raises:
         BundleError: the overlay or the bundle cannot be used.
@@ -156,7 +156,8 @@ class InteractivePredictor:
         wanted = (probability > self._threshold) & sector
         scale = self._box(item)[2] / self._predictor.settings["spatial_size"][0]
         if self.local:
-            changes = label(wanted ^ mask, connectivity=2)
+            # a click inside only adds and one outside only removes, as who set it expects
+            changes = label(wanted & ~mask if clicks[-1].positive else mask & ~wanted, connectivity=2)
             near = np.unique(changes[_disk(clicks[-1], REACH * scale, mask.shape)])
             corrected = mask ^ np.isin(changes, near[near > 0])
         else:

@@ -155,7 +155,7 @@ class EffusionApp(MONAILabelApp):
         clicks = read_clicks(params) if model == INTERACTIVE else []
         key = picture.frame.id if picture.frame else None
         if clicks or (model == INTERACTIVE and prior is not None):
-            return self.models.version.name, self.models.correct(picture.pixels, clicks, prior)
+            return self.models.version.name, self.models.correct(picture.pixels, clicks, prior, key)
         return self.models.outline(picture.pixels, key)
 
     def describe(self, prediction: Prediction, picture: Picture) -> dict[str, Any]:

@@ -32,9 +32,9 @@ class Point(NamedTuple):
 def read_clicks(params: Mapping[str, Any]) -> list[Point]:
     """Collect the clicks of a request.
 
-    Points are ``[x, y]`` (CVAT) or ``[x, y, slice]`` (3D Slicer, OHIF), under ``foreground`` and ``background`` or, as for
-    models of type deepedit, under the name of the label; or, as for VISTA, ``points`` with ``point_labels`` of 0 and 1.
-    Lists may come as JSON in a string.
+    Points are ``[x, y]`` (CVAT) or ``[x, y, slice]`` (3D Slicer, OHIF), under ``foreground`` and ``background`` or, as
+    for models of type deepedit, under the name of the label; or, as for VISTA and in their order, ``points`` with
+    ``point_labels`` of 0 and 1. Lists may come as JSON in a string.
 
     Raises:
         FrameError: something there is no point.

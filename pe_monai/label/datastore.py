@@ -9,7 +9,6 @@ import json
 import shutil
 import tempfile
 import threading
-import time
 import zipfile
 from pathlib import Path
 from typing import Any

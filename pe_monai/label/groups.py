@@ -28,7 +28,7 @@ def split_groups(items: Iterable[tuple[str, Item]]) -> tuple[list[Item], list[It
     """Split into training and validation by groups.
 
     A group's hash decides, so that one once used for validation stays there as labels are added, and no model is
-    judged on what an earlier one has learned. Where all are one group, the last quarter in their order is for validation.
+    judged on what an earlier one has learned. Where all are one group, the last quarter in order is for validation.
 
     Args:
         items: each with the name of its group, in their order.

@@ -46,8 +46,8 @@ class Version:
 class Models:
     """The automatic and the interactive model, loaded once, and the history of the automatic one.
 
-    ``FOLDER/NAME/model.pt`` are the versions trained here, ``FOLDER/current.json`` names the one in use. Another process
-    may change that file; the next frame is then outlined by the new version.
+    ``FOLDER/NAME/model.pt`` are the versions trained here, ``FOLDER/current.json`` names the one in use. Another
+    process may change that file; the next frame is then outlined by the new version.
 
     Args:
         folder: where versions are kept.
@@ -117,19 +117,24 @@ class Models:
                     self._cache.popitem(last=False)
         return name, prediction
 
-    def correct(self, pixels: np.ndarray, clicks: Sequence[Point], prior: np.ndarray | None) -> Prediction:
+    def correct(
+        self, pixels: np.ndarray, clicks: Sequence[Point], prior: np.ndarray | None, key: str | None = None
+    ) -> Prediction:
         """Outline a frame by clicks.
 
         Args:
             pixels: uint8 (H, W) or (H, W, 3).
             clicks: inside and outside the effusion.
-            prior: mask to correct, (H, W) bool; None to begin with the automatic one.
+            prior: mask to correct, (H, W) bool; None to begin with the outline of the version in use.
+            key: of that outline, see :meth:`outline`.
 
         Raises:
             FrameError: a click lies outside the frame.
             WeightsError: the interactive model is not there.
         """
         predictor, click = self._load_interactive()
+        if prior is None:
+            prior = self.outline(pixels, key)[1].mask
         with self._slots:
             return predictor.predict(pixels, [click(*point) for point in clicks], prior)
 

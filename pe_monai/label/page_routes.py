@@ -39,12 +39,15 @@ class Wanted(BaseModel):
     Attributes:
         image: id of the frame.
         foreground, background: clicks, [x, y] in pixels.
+        points, point_labels: clicks of both kinds in the order in which they were set, 1 inside and 0 outside.
         mask: PNG in base64, of the frame's size; None without one.
     """
 
     image: str
     foreground: list[tuple[float, float]] = Field(default_factory=list, max_length=500)
     background: list[tuple[float, float]] = Field(default_factory=list, max_length=500)
+    points: list[tuple[float, float]] = Field(default_factory=list, max_length=500)
+    point_labels: list[int] = Field(default_factory=list, max_length=500)
     mask: str | None = None
 
 
@@ -91,8 +94,8 @@ def outline(wanted: Wanted) -> dict[str, Any]:
     app = app_instance()
     picture = app.picture(wanted.image)
     prior = None if wanted.mask is None else _mask(wanted.mask, picture.pixels)
-    clicks = {"foreground": wanted.foreground, "background": wanted.background}
-    model = INTERACTIVE if wanted.foreground or wanted.background else AUTOMATIC
+    clicks = wanted.model_dump(include={"foreground", "background", "points", "point_labels"})
+    model = INTERACTIVE if wanted.foreground or wanted.background or wanted.points else AUTOMATIC
     version, prediction = app.outline(model, picture, clicks, prior)
     described = app.describe(prediction, picture)
     return {"mask": _base64(prediction.mask), "version": version, **described}

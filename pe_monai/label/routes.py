@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, UploadFile
 from fastapi.background import BackgroundTasks
@@ -51,9 +51,9 @@ def infer(
     background: BackgroundTasks,
     image: str = "",
     session_id: str = "",
-    params: str = Form("{}"),
-    file: UploadFile | None = File(None),
-    label: UploadFile | None = File(None),
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,
     output: Output = Output.all,
 ) -> Response:
     """Outline an image of the datastore, of a session, or one that is sent along; a label sent along is corrected."""

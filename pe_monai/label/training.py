@@ -42,7 +42,7 @@ class Sample:
 
 
 class Training(TrainTask):
-    """Train the version in use further on the labels, by ``train.json`` of its bundle; MONAI Label runs it in a process.
+    """Train the version in use further on the labels, by ``train.json`` of its bundle; run in a process.
 
     The result is kept and used only if its outlines of the validation frames are better, as the server would draw them.
     Frames of one clip are never on both sides (:mod:`pe_monai.label.groups`).

@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``pe_monai`` with an interactive model that is predictable: clicks add and remove discs. Run by the tests as a script."""
+"""``pe_monai`` with an interactive model that is predictable: clicks add and remove discs. A script."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ class InteractivePredictor:
         rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
         for click in clicks:
             if not (0 <= click.row < mask.shape[0] and 0 <= click.column < mask.shape[1]):
-                raise FrameError(
-                    f"click {click.column:g}, {click.row:g} lies outside the frame of {mask.shape[1]} x {mask.shape[0]}."
-                )
+                raise FrameError(f"click {click.column:g}, {click.row:g} lies outside the frame.")
             mask[(rows - click.row) ** 2 + (columns - click.column) ** 2 <= RADIUS**2] = click.positive
         return replace(prediction, mask=mask)
 

@@ -68,8 +68,8 @@ async function ask(mine = turn) {
   try {
     const answer = await post("effusion/outline", {
       image: id,
-      foreground: clicks.filter((click) => click.positive).map(point),
-      background: clicks.filter((click) => !click.positive).map(point),
+      points: clicks.map(point),
+      point_labels: clicks.map((click) => Number(click.positive)),
       mask: clicks.length && base ? await base64(await encode(base, width, height)) : null,
     });
     const mask = await decode(answer.mask, width, height);

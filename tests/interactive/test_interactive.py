@@ -1,0 +1,122 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The interactive network: what was clicked keeps, and corrections help."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.utils import set_determinism
+
+from pe_monai.data import phantom_frame
+from pe_monai.errors import FrameError, WeightsError
+from pe_monai.interactive import Click, InteractivePredictor, widen_start
+from pe_monai.interactive.evaluation import Session, correct, dice, summarise
+from pe_monai.networks import ImprovedUNet
+from pe_monai.paths import bundle_dir
+
+pytestmark = pytest.mark.skipif(
+    not (bundle_dir() / "models" / "interactive.pt").is_file(), reason="this checkout has no interactive weights"
+)
+
+
+@pytest.fixture(scope="module")
+def interactive() -> InteractivePredictor:
+    return InteractivePredictor(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return phantom_frame(seed=40, thickness_mm=18)
+
+
+def inside(interactive, phantom):
+    """A pixel of the sector far from effusion."""
+    free = interactive.predict(phantom.image, []).sector & (phantom.mask == 0)
+    rows, columns = np.nonzero(free)
+    place = len(rows) // 2
+    return int(rows[place]), int(columns[place])
+
+
+def test_clicks_keep_what_they_say(interactive, phantom):
+    row, column = inside(interactive, phantom)
+    start = np.zeros(phantom.image.shape[:2], bool)
+    added = interactive.predict(phantom.image, [Click(row, column, True)], start)
+    assert added.mask[row, column] and added.mask.shape == start.shape and added.mask.dtype == bool
+    taken = interactive.predict(phantom.image, [Click(row, column, True), Click(row, column, False)], start)
+    assert not taken.mask[row, column]
+    assert not start.any()
+
+
+def test_a_click_changes_nothing_far_from_it(interactive, phantom):
+    row, column = inside(interactive, phantom)
+    start = np.zeros(phantom.image.shape[:2], bool)
+    corner = phantom.mask > 0
+    start |= corner
+    after = interactive.predict(phantom.image, [Click(row, column, True)], start).mask
+    from skimage.measure import label
+
+    changes = label(after ^ start, connectivity=2)
+    rows, columns = np.ogrid[: start.shape[0], : start.shape[1]]
+    near = np.hypot(rows - row, columns - column) < 12
+    assert set(np.unique(changes)) - {0} <= set(np.unique(changes[near]))
+
+
+def test_answers_do_not_depend_on_what_was_asked_before(interactive, phantom):
+    row, column = inside(interactive, phantom)
+    clicks = [Click(row, column, True), Click(row - 8, column - 8, False), Click(row + 3, column + 10, True)]
+    step = [interactive.predict(phantom.image, clicks[:count]).mask for count in (1, 2, 3)][-1]
+    fresh = InteractivePredictor(device="cpu").predict(phantom.image, clicks).mask
+    assert np.array_equal(step, fresh)
+
+
+def test_without_a_click_the_mask_stays(interactive, phantom):
+    start = phantom.mask > 0
+    assert np.array_equal(interactive.predict(phantom.image, [], start).mask, start)
+
+
+@pytest.mark.parametrize(
+    ("click", "reason"),
+    [
+        (Click(300, 20, True), "swapped"),
+        (Click(-5, 20, False), "outside the frame"),
+        (Click(10, 5000, True), "outside the frame"),
+        (Click(0, 0, True), "outside the ultrasound sector"),
+    ],
+)
+def test_clicks_that_cannot_be_meant_are_explained(interactive, phantom, click, reason):
+    with pytest.raises(FrameError, match=reason):
+        interactive.predict(phantom.image, [click])
+
+
+def test_mask_of_another_size_is_refused(interactive, phantom):
+    with pytest.raises(FrameError, match="10 x 20"):
+        interactive.predict(phantom.image, [], np.zeros((20, 10)))
+
+
+def test_corrections_of_an_empty_outline_help(interactive, phantom):
+    truth = phantom.mask > 0
+    session = correct(interactive, phantom.image, truth, np.zeros_like(truth), most=8)
+    assert session.dice[0] == 0 and session.dice[-1] > 0.5
+
+
+def test_widened_network_is_the_one_it_comes_from(tmp_path):
+    set_determinism(0)
+    plain = ImprovedUNet(in_channels=1, channels=(4, 8), dropout=0).eval()
+    torch.save(plain.state_dict(), tmp_path / "plain.pt")
+    wide = ImprovedUNet(in_channels=4, channels=(4, 8), dropout=0).eval()
+    widen_start(wide, tmp_path / "plain.pt")
+    frame = torch.rand(1, 1, 32, 32)
+    assert torch.equal(wide(torch.cat([frame, torch.rand(1, 3, 32, 32)], 1)), plain(frame))
+    with pytest.raises(WeightsError):
+        widen_start(ImprovedUNet(in_channels=4, channels=(4, 8, 16)), tmp_path / "plain.pt")
+
+
+def test_summary_by_hand():
+    assert dice(np.zeros((2, 2), bool), np.zeros((2, 2), bool)) == 1
+    found = summarise([Session((0.5, 0.9, 0.8), (0.1, 0.1)), Session((0.95,), ())], most=2, goals=(0.9,))
+    assert found["mean_dice"] == [0.725, 0.925, 0.875]
+    assert found["noc_90"] == 0.5 and found["never_90"] == 0 and found["worse_share"] == 0.5
+    with pytest.raises(ValueError, match="no frame"):
+        summarise([])
