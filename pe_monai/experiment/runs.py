@@ -79,11 +79,11 @@ class Run:
         Raises:
             RunError: the training ended with an error.
         """
+        if self.is_trained:
+            return False
         files = self.row.configs("train.json", budget=self.budget)
         wanted = self._hash(files)
         marker, started = self.folder / "trained.json", self.folder / "started.json"
-        if _read(marker).get("hash") == wanted and self.weights.is_file():
-            return False
         is_cut = _read(started).get("hash") == wanted
         for stale in (marker, self.folder / "scored.json"):
             stale.unlink(missing_ok=True)
@@ -100,15 +100,30 @@ class Run:
         Raises:
             RunError: the evaluation ended with an error.
         """
+        if self.is_scored:
+            return False
         files = self.row.configs("train.json", "evaluate.json", budget=self.budget)
         wanted = self._hash(files, weights=sha256_of(self.weights))
-        marker = self.folder / "scored.json"
-        if _read(marker).get("hash") == wanted and (self.scores / "summary.json").is_file():
-            return False
         places = {"output_dir": self.scores, "masks_dir": self.masks, "ckpt_path": self.weights}
-        self._run(launch, "evaluating", files, {**places, "section": "testing"})
-        _write(marker, {"hash": wanted})
+        # the bundle's temperature was fitted to the weights that ship
+        self._run(launch, "evaluating", files, {**places, "section": "testing", "temperature": 1.0})
+        _write(self.folder / "scored.json", {"hash": wanted})
         return True
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training was brought to its end under these very settings."""
+        wanted = self._hash(self.row.configs("train.json", budget=self.budget))
+        return _read(self.folder / "trained.json").get("hash") == wanted and self.weights.is_file()
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the weights that are there were scored under these very settings."""
+        if not (self.weights.is_file() and (self.scores / "summary.json").is_file()):
+            return False
+        files = self.row.configs("train.json", "evaluate.json", budget=self.budget)
+        wanted = self._hash(files, weights=sha256_of(self.weights))
+        return _read(self.folder / "scored.json").get("hash") == wanted
 
     @property
     def training_time(self) -> tuple[float, bool]:

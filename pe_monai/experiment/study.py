@@ -13,14 +13,15 @@ from typing import Any
 import torch
 
 from pe_monai import __version__
-from pe_monai.errors import BundleError
+from pe_monai.data import PROTOCOLS
+from pe_monai.errors import BundleError, DatasetError
 from pe_monai.experiment.cost import Cost, measure_costs
 from pe_monai.experiment.datalists import Datalist, prepare_datalist
 from pe_monai.experiment.figures import make_figures
 from pe_monai.experiment.page import write_report
 from pe_monai.experiment.panels import draw_panel
 from pe_monai.experiment.result import Result, read_result
-from pe_monai.experiment.rows import Row, require_packages
+from pe_monai.experiment.rows import Row, find_rows, require_packages
 from pe_monai.experiment.runs import OF_TRAINING, Launch, Run, RunError, launch_logged, only_one
 from pe_monai.experiment.table import Column, Table
 from pe_monai.experiment.tables import make_tables
@@ -70,7 +71,8 @@ def run_study(plan: Plan, say: Callable[[str], None] = print, launch: Launch = l
     """Run what is not done yet and write the report.
 
     A run that is done under the same settings is skipped, one that was cut goes on from its last whole epoch, one that
-    fails is reported and the rest goes on.
+    fails is reported and the rest goes on. What earlier calls with the same budget and settings did in the folder is in
+    the report, too.
 
     Args:
         plan: what to run.
@@ -108,7 +110,29 @@ def run_study(plan: Plan, say: Callable[[str], None] = print, launch: Launch = l
             say(f"{name}: {state}" + ("" if dice is None else f", mean Dice {dice:.3f}"))
         if not results:
             return Outcome(None, [], errors, trained)
+        earlier = _earlier(plan, runs)
+        results += [read_result(run) for run in earlier]
+        datalists = list({lst.protocol: lst for lst in (*datalists, *(run.datalist for run in earlier))}.values())
         return Outcome(_report(plan, datalists, results, errors), results, errors, trained)
+
+
+def _earlier(plan: Plan, runs: Sequence[Run]) -> list[Run]:
+    """Runs that are not asked for now and were done before under the same settings."""
+    known = {run.folder for run in runs}
+    found = []
+    for protocol in PROTOCOLS:
+        for folder in sorted((plan.output / "runs" / protocol).glob("*")):
+            if folder.resolve() in known:
+                continue
+            try:
+                (row,) = find_rows([folder.name])
+                datalist = prepare_datalist(plan.dataset, protocol, plan.output / "datalists" / f"{protocol}.json")
+            except (BundleError, DatasetError, ValueError):
+                continue  # of another version, or of frames that changed: not to be set beside these
+            run = _run(plan, row, datalist)
+            if run.is_trained and run.is_scored:
+                found.append(run)
+    return found
 
 
 def _run(plan: Plan, row: Row, datalist: Datalist) -> Run:
@@ -123,8 +147,8 @@ def _report(plan: Plan, datalists: Sequence[Datalist], results: Sequence[Result]
     panels = {name: draw_panel([result for result in results if result.protocol == name]) for name in protocols}
     precision = ", bfloat16 in hardware" if has_fast_bf16() else ""
     facts = {
-        "rows": "; ".join(f"{row.name} ({row.title})" for row in plan.rows),
-        "protocols": ", ".join(plan.protocols),
+        "rows": "; ".join(f"{run.row.name} ({run.row.title})" for run in by_row.values()),
+        "protocols": ", ".join(protocols),
         "budget": _budget_words(plan),
         "made with": f"pe_monai {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
         f"{platform.machine()}, {torch.get_num_threads()} threads{precision}",
@@ -136,7 +160,7 @@ def _report(plan: Plan, datalists: Sequence[Datalist], results: Sequence[Result]
         _frames(datalists),
         make_figures(results),
         {name: panel for name, panel in panels.items() if panel is not None},
-        {row.name: (_train_command(row, plan), _score_command(row, plan)) for row in plan.rows},
+        {name: (_train_command(run.row, plan), _score_command(run.row, plan)) for name, run in by_row.items()},
         errors,
     )
 

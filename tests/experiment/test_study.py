@@ -99,6 +99,18 @@ def test_what_depends_on_a_setting_is_done_anew_and_a_cut_training_is_resumed(pl
     ]
 
 
+def test_the_report_keeps_what_earlier_calls_did_with_the_same_settings(plan, launcher):
+    first = Plan(plan.rows[:1], plan.protocols, plan.dataset, plan.output, plan.budget, plan.settings)
+    run_study(first, launch=launcher)
+    second = Plan(plan.rows[1:], plan.protocols, plan.dataset, plan.output, plan.budget, plan.settings)
+    outcome = run_study(second, launch=launcher)
+    assert [result.name for result in outcome.results] == ["paper_improved", "paper_baseline"]
+    assert [row for run_id, row, _ in launcher.asked if run_id == "training"] == ["paper_baseline", "paper_improved"]
+    other = Plan(second.rows, plan.protocols, plan.dataset, plan.output, plan.budget, {**SETTINGS, "max_epochs": 3})
+    outcome = run_study(other, launch=launcher)
+    assert [result.name for result in outcome.results] == ["paper_improved"]
+
+
 def test_a_row_that_fails_does_not_stop_the_rest(plan, launcher):
     launcher.failing = {"paper_baseline"}
     outcome = run_study(plan, launch=launcher)
