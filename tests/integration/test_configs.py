@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from importlib.util import find_spec
@@ -83,13 +84,22 @@ def test_network_is_one(configs):
     assert configs["train"]["network"] == configs["inference"]["network"]
 
 
-@pytest.mark.parametrize(
-    "name", ["threshold", "spatial_size", "min_share", "amp", "device", "bundle_root", "ckpt_path"]
-)
+@pytest.mark.parametrize("name", ["spatial_size", "min_share", "temperature", "amp", "device", "bundle_root", "ckpt_path"])
 def test_settings_are_one(configs, name):
     given = {stem: config[name] for stem, config in configs.items() if name in config and stem != "multi_gpu_train"}
     assert "inference" in given and len(given) > 1
     assert len({json.dumps(setting) for setting in given.values()}) == 1, given
+
+
+def test_thresholds_decide_alike(configs):
+    """A training has no temperature yet: its threshold is the one of inference before the temperature."""
+
+    def logit(name):
+        threshold = configs[name]["threshold"]
+        return math.log(threshold / (1 - threshold))
+
+    assert configs["evaluate"]["threshold"] == configs["inference"]["threshold"]
+    assert logit("train") == pytest.approx(logit("inference") * configs["inference"]["temperature"], abs=0.03)
 
 
 def test_preprocessing_is_one(configs):
