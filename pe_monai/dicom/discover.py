@@ -9,8 +9,8 @@ import filecmp
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pydicom import Dataset, dcmread
@@ -34,11 +34,13 @@ class Study:
         uid: its Study Instance UID.
         header: of its first object, without pixels.
         objects: files, by series and instance number.
+        origins: how to call files that an archive held: its path and the member's.
     """
 
     uid: str
     header: Dataset
     objects: tuple[Path, ...]
+    origins: Mapping[Path, Path] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -57,38 +59,41 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], li
     errors: list[FrameError] = []
     with tempfile.TemporaryDirectory(prefix="pe_monai-") as scratch:
         found: dict[str, tuple[Path, Dataset]] = {}
-        for path in dict.fromkeys(_list_files([Path(given) for given in inputs], Path(scratch), errors)):
+        origins: dict[Path, Path] = {}
+        for path in dict.fromkeys(_list_files([Path(given) for given in inputs], Path(scratch), errors, origins)):
+            name = origins.get(path, path)
             try:
                 header = _read(path)
                 if header is None:
                     continue
                 uid = str(header.get("SOPInstanceUID") or path)
                 first = found.setdefault(uid, (path, header))[0]
+                first_name = origins.get(first, first)
                 if _is_beginning(first, path):
                     found[uid] = (path, header)
-                    errors.append(FrameError(f"{first}: is a cut-off copy of {path}; not used."))
+                    errors.append(FrameError(f"{first_name}: is a cut-off copy of {name}; not used."))
                 elif _is_beginning(path, first):
-                    raise FrameError(f"is a cut-off copy of {first}; not used.")
+                    raise FrameError(f"is a cut-off copy of {first_name}; not used.")
                 elif not filecmp.cmp(path, first, shallow=False):
-                    raise FrameError(f"has the same SOP Instance UID as {first} and another content; not used.")
+                    raise FrameError(f"has the same SOP Instance UID as {first_name} and another content; not used.")
             except FrameError as e:
-                errors.append(FrameError(f"{path}: {e}"))
+                errors.append(FrameError(f"{name}: {e}"))
             except OSError as e:
-                errors.append(FrameError(f"{path}: cannot be read ({e.strerror or e})."))
+                errors.append(FrameError(f"{name}: cannot be read ({e.strerror or e})."))
         studies: dict[str, list[tuple[Path, Dataset]]] = {}
         for path, header in found.values():
             studies.setdefault(str(header.get("StudyInstanceUID") or ""), []).append((path, header))
-        yield [_study(uid, members) for uid, members in sorted(studies.items())], errors
+        yield [_study(uid, members, origins) for uid, members in sorted(studies.items())], errors
 
 
-def _study(uid: str, members: list[tuple[Path, Dataset]]) -> Study:
+def _study(uid: str, members: list[tuple[Path, Dataset]], origins: Mapping[Path, Path]) -> Study:
     def order(member: tuple[Path, Dataset]) -> tuple:
         header = member[1]
         numbers = [read_integer(header, keyword, 0) for keyword in ("SeriesNumber", "InstanceNumber")]
         return (numbers[0], str(header.get("SeriesInstanceUID")), numbers[1], str(header.get("SOPInstanceUID")))
 
     members = sorted(members, key=order)
-    return Study(uid, members[0][1], tuple(path for path, _ in members))
+    return Study(uid, members[0][1], tuple(path for path, _ in members), origins)
 
 
 def _read(path: Path) -> Dataset | None:
@@ -124,7 +129,9 @@ def _is_beginning(part: Path, whole: Path) -> bool:
     return True
 
 
-def _list_files(inputs: list[Path], scratch: Path, errors: list[FrameError]) -> Iterator[Path]:
+def _list_files(
+    inputs: list[Path], scratch: Path, errors: list[FrameError], origins: dict[Path, Path]
+) -> Iterator[Path]:
     for given in inputs:
         try:
             if given.is_dir():
@@ -132,7 +139,7 @@ def _list_files(inputs: list[Path], scratch: Path, errors: list[FrameError]) -> 
             elif not given.exists():
                 errors.append(FrameError(f"{given}: no such file or folder; check the path."))
             elif given.suffix.lower() == ".zip":
-                yield from _unpack(given, scratch, errors)
+                yield from _unpack(given, scratch, errors, origins)
             elif given.name.upper() == "DICOMDIR":
                 yield from _follow(given, errors)
             else:
@@ -163,7 +170,7 @@ def _follow(directory: Path, errors: list[FrameError]) -> Iterator[Path]:
             yield path
 
 
-def _unpack(archive: Path, scratch: Path, errors: list[FrameError]) -> Iterator[Path]:
+def _unpack(archive: Path, scratch: Path, errors: list[FrameError], origins: dict[Path, Path]) -> Iterator[Path]:
     """DICOM members of an archive, under names of our own."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     try:
@@ -178,6 +185,7 @@ def _unpack(archive: Path, scratch: Path, errors: list[FrameError]) -> Iterator[
                     shutil.copyfileobj(source, out)
                 if is_dicom(target):
                     before += 1
+                    origins[target] = archive / " ".join(member.filename.split())
                     yield target
                 else:
                     target.unlink()

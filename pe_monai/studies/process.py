@@ -122,10 +122,13 @@ def _open_objects(study: Study, result: StudyResult) -> Iterator[UltrasoundClip]
     from pe_monai.dicom.reader import open_ultrasound
 
     for path in study.objects:
+        name = study.origins.get(path, path)
         try:
-            yield from open_ultrasound(path)
+            for clip in open_ultrasound(path):
+                clip.path = name
+                yield clip
         except FrameError as e:
-            result.errors.append(_named(e, path))
+            result.errors.append(FrameError(f"{name}: {str(e).removeprefix(f'{path}: ')}"))
 
 
 def _write_clip(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 
 import nibabel
 import numpy as np
@@ -175,6 +176,25 @@ def test_bad_objects_cost_only_themselves(tmp_path, predictor, clip, capsys):
     assert not any("three_missing" in row["error"] for row in rows)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["clips"] == {"done": 2, "failed": 3}
+
+
+def test_what_an_archive_held_is_called_by_its_name(tmp_path, predictor, clip):
+    good = write_phantom_object(tmp_path / "good.dcm", clip[:1])
+    other, colour = pydicom.dcmread(good), pydicom.dcmread(good)
+    other.SOPInstanceUID, other.SOPClassUID = "1.2.3.4", pydicom.uid.CTImageStorage
+    colour.SOPInstanceUID, colour.SequenceOfUltrasoundRegions[0].RegionDataType = "1.2.3.5", 2
+    other.save_as(tmp_path / "ct.dcm")
+    colour.save_as(tmp_path / "colour.dcm")
+    with zipfile.ZipFile(tmp_path / "exam.zip", "w") as archive:
+        for name in ("good.dcm", "ct.dcm", "colour.dcm"):
+            archive.write(tmp_path / name, f"exam/{name}")
+    options = StudyOptions(include_identifiers=True)
+    result = process_study([tmp_path / "exam.zip"], tmp_path / "out", predictor, options)
+    inside = tmp_path / "exam.zip" / "exam"
+    assert [done.row["file"] for done in result.clips] == [str(inside / "good.dcm")]
+    assert sorted(str(error).partition(": ")[0] for error in result.errors) == [
+        str(inside / name) for name in ("colour.dcm", "ct.dcm")
+    ]
 
 
 def test_clips_without_dicom(tmp_path, predictor, clip):
