@@ -14,7 +14,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import in_turns, table
-from pe_monai.errors import ExportError
 from pe_monai.inferers import FrameInferer, has_fast_bf16
 from pe_monai.paths import configs_dir
 from pe_monai.runtimes import fold_batch_norm
@@ -35,6 +34,9 @@ def compare_networks(own: nn.Module, images: torch.Tensor, calibration: Sequence
         rounds: how often each is timed.
     """
     networks = {"ours": own, **_peers()}
+    # some peers take nothing else; all of them see the same
+    images = _to_multiple(images)
+    calibration = [_to_multiple(torch.from_numpy(image)).numpy() for image in calibration]
     rivals: dict[tuple[str, str], Callable[[], object]] = {}
     for name, network in networks.items():
         for runtime, work in _runtimes(network, images, calibration).items():
@@ -77,8 +79,8 @@ def _runtimes(
         sessions |= {f"openvino {precision}": openvino_session(model, precision) for precision in precisions}
         if calibration:
             sessions["openvino int8"] = openvino_session(quantize(model, calibration), "int8")
-    except ExportError as e:
-        print(e, file=sys.stderr)
+    except Exception as e:  # not installed, or a peer that cannot be converted
+        print(f"openvino: left out ({' '.join(str(e).split())[:100]})", file=sys.stderr)
     try:
         sessions["onnx fp32"] = onnx_session(to_onnx(folded, images[:2]).SerializeToString(), "fp32")
     except Exception as e:  # some peers have no export of dynamic size
@@ -92,6 +94,11 @@ def _runtimes(
     for name, session in sessions.items():
         works[name] = lambda session=session: session(images)
     return works
+
+
+def _to_multiple(images: torch.Tensor, factor: int = 32) -> torch.Tensor:
+    height, width = images.shape[2:]
+    return nn.functional.pad(images, [0, -width % factor, 0, -height % factor])
 
 
 def _size(network: nn.Module, image: torch.Tensor) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def main() -> None:
         step = max(1, len(files) // max(options.calibrate, 8))
         images = [plain.prepare(file) for file in files[::step]]
         calibration = [image.numpy() for image in images[: options.calibrate]]
-        text += "\nThe network alone, batches of 8:\n\n"
+        text += "\nThe network alone, batches of 8, filled up to multiples of 32 pixels:\n\n"
         networks = compare_networks(plain.network, torch.cat(images[:8]), calibration, options.rounds)
         write_csv(networks, output / "networks.csv")
         text += networks

@@ -17,8 +17,10 @@ EXAMPLES = """examples:
 OPTIONAL = {
     "monailabel": "'pe_monai label': see docs/label.md",
     "mlflow": "tracking of trainings: pip install 'pe_monai[mlflow]'",
-    "onnx": "export to ONNX: pip install 'pe_monai[test]'",
-    "onnxruntime": "running exported networks: pip install 'pe_monai[test]'",
+    "nncf": "export in int8: pip install 'pe_monai[runtimes]'",
+    "onnx": "export to ONNX: pip install 'pe_monai[runtimes]'",
+    "onnxruntime": "running ONNX: pip install 'pe_monai[runtimes]'",
+    "openvino": "the fastest runtime on a CPU: pip install 'pe_monai[runtimes]'",
     "pydicom": "checks of DICOM files: pip install pydicom",
 }
 
