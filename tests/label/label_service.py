@@ -47,7 +47,9 @@ def serve(folder: Path, log: Path, *options: str, **environment: str) -> Iterato
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, str(STUB), "label", "--studies", str(folder), "--port", str(port), *options]
+    # STUB="": with the interactive network that ships, not the predictable one
+    start = [str(STUB)] if environment.pop("STUB", "stub") else ["-m", "pe_monai"]
+    command = [sys.executable, *start, "label", "--studies", str(folder), "--port", str(port), *options]
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)

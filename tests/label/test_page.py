@@ -18,6 +18,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+exceptions = pytest.importorskip("selenium.common.exceptions")
 if not (shutil.which("chromium") and shutil.which("chromedriver")):
     pytest.skip("chromium or chromedriver is not installed", allow_module_level=True)
 
@@ -69,8 +70,14 @@ def settled(driver):
 
 
 def open_frame(driver, name):
-    row = wait(lambda: driver.find_elements("css selector", f'[data-id="{name}"]'))[0]
-    row.click()
+    def press():
+        try:  # the list may be drawn anew between finding a row and clicking it
+            driver.find_element("css selector", f'[data-id="{name}"]').click()
+        except (exceptions.NoSuchElementException, exceptions.StaleElementReferenceException):
+            return False
+        return True
+
+    wait(press)
     wait(lambda: driver.find_elements("css selector", f'.current[data-id="{name}"]'))
     settled(driver)
 

@@ -293,7 +293,8 @@ function go(step) {
 
 function clear() {
   if (!edit) return;
-  change(() => Object.assign(edit, { mask: new Uint8Array(edit.mask.length), clicks: [], base: null }));
+  const none = new Uint8Array(edit.mask.length);
+  change(() => Object.assign(edit, { mask: none, clicks: [], base: none }));
   measureSoon();
 }
 
