@@ -255,3 +255,14 @@ def test_shipped_torchscript_belongs_to_the_shipped_weights(shipped_bundle):
     image = torch.as_tensor(item["image"])[None]
     with torch.inference_mode():
         torch.testing.assert_close(scripted(image), frame.network(image), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["inference", "metadata"])
+def test_shipped_torchscript_carries_the_present_configs(shipped_bundle, name):
+    exported = shipped_bundle / "models" / "model.ts"
+    if not exported.is_file():
+        pytest.skip("no models/model.ts yet")
+    _, metadata, extra = load_net_with_metadata(str(exported), more_extra_files=("inference.json",))
+    config = json.loads((CONFIGS / f"{name}.json").read_text())
+    carried = json.loads(extra["inference.json"]) if name == "inference" else metadata
+    assert {key: carried.get(key) for key in config} == config
