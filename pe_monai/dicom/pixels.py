@@ -46,6 +46,7 @@ class PixelFile:
         header: all but the pixels.
         announced: number of frames that the header states.
         held: number of whole frames that the file holds, at most those announced.
+        unannounced: number of frames behind them, where their size tells.
 
     Args:
         path: the file.
@@ -57,6 +58,7 @@ class PixelFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._inflated: bytes | None = None
+        self.unannounced = 0
         with self.path.open("rb") as file:
             self.header, start = _read_header(file)
             syntax = UID(str(self.header.file_meta.get("TransferSyntaxUID") or ""))
@@ -77,6 +79,7 @@ class PixelFile:
             else:
                 self._length = _frame_length(self._options)
                 self.held = min(self.announced, size // self._length)
+                self.unannounced = size // self._length - self.held
         if not self.held:
             raise FrameError("holds no whole frame: its pixels are cut off or missing; send it again from the archive.")
         self._is_encapsulated, self._is_jpeg_ls = syntax.is_encapsulated, syntax in _JPEG_LS

@@ -43,6 +43,9 @@ class UltrasoundClip(Clip):
         if pixels.held < pixels.announced:
             header.NumberOfFrames = pixels.held
             self.faults = (f"announces {pixels.announced} frames and holds {pixels.held}; the rest is missing.",)
+        elif pixels.unannounced:
+            total = pixels.held + pixels.unannounced
+            self.faults = (f"announces {pixels.announced} frames and holds {total}; the rest is not looked at.",)
         self.times_ms = frame_times(header, pixels.held)
         self.phase_frame = find_r_peak(header, self.times_ms)
         self._pixels = pixels
