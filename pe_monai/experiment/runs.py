@@ -91,6 +91,11 @@ class Run:
         begin = time.monotonic()
         self._run(launch, "training", files, {"output_dir": self.folder, "ckpt_path": self.weights, "resume": is_cut})
         seconds = round(time.monotonic() - begin, 1)
+        if not self.weights.is_file():
+            raise RunError(
+                f"{self.row.name}, {self.datalist.protocol}: no epoch was validated, so none was kept; set val_interval "
+                "to at most max_epochs."
+            )
         _write(marker, {"hash": wanted, "seconds": seconds, "resumed": is_cut, "weights": sha256_of(self.weights)})
         return True
 

@@ -119,6 +119,12 @@ def test_a_row_that_fails_does_not_stop_the_rest(plan, launcher):
     assert "the loss is nan" in (plan.output / "study.md").read_text()
 
 
+def test_a_training_that_validated_nothing_is_said(plan):
+    outcome = run_study(plan, launch=lambda command, log: 0)
+    assert outcome.page is None and len(outcome.errors) == 2
+    assert "paper_baseline, clip: no epoch was validated" in outcome.errors[0] and "val_interval" in outcome.errors[0]
+
+
 def test_two_studies_cannot_work_in_one_folder(plan):
     with only_one(plan.output), pytest.raises(BundleError, match="another study"):
         run_study(plan)

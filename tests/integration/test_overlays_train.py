@@ -39,6 +39,7 @@ def test_row_trains_with_the_plain_command(row, phantom_root, tmp_path):
         except BundleError as e:
             pytest.skip(str(e))
     overrides: dict[str, object] = {"spatial_size": "[64,96]", "max_epochs": 1, "batch_size": 4, "num_workers": 0}
+    overrides["val_interval"] = 1
     if row not in PEERS:
         overrides["network_def#channels"] = "[4,8,8]"
     overrides |= {"dataset_dir": phantom_root, "output_dir": tmp_path, "ckpt_path": tmp_path / "model.pt"}
