@@ -93,8 +93,8 @@ class Run:
         seconds = round(time.monotonic() - begin, 1)
         if not self.weights.is_file():
             raise RunError(
-                f"{self.row.name}, {self.datalist.protocol}: no epoch was validated, so none was kept; set val_interval "
-                "to at most max_epochs."
+                f"{self.row.name}, {self.datalist.protocol}: no epoch was validated, so none was kept; set "
+                "val_interval to at most max_epochs."
             )
         _write(marker, {"hash": wanted, "seconds": seconds, "resumed": is_cut, "weights": sha256_of(self.weights)})
         return True
