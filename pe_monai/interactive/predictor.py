@@ -27,7 +27,7 @@ from pe_monai.transforms.framing import sector_box
 
 SETTINGS = ("network_def", "spatial_size", "threshold")
 REACH = 4.0  # pixels of the network's input
-OWN = 1.5  # likewise
+OWN = 0.75  # likewise
 _KEPT = 64
 
 
@@ -48,10 +48,10 @@ class Click(NamedTuple):
 class InteractivePredictor:
     """The interactive network, loaded once: takes an outline and clicks on what is wrong with it.
 
-    Clicks are answered one after the other, each on top of what the ones before it made. A click inside the
-    effusion adds the region that it touches, one outside takes it away, and nothing else changes. What was clicked keeps: a pixel clicked as effusion is in the mask, one clicked
-    as none is not, and of two that contradict each other the later one counts. Answers are kept, so that one more click
-    costs one run of the network.
+    Clicks are answered one after the other, each on top of what the ones before it made. A click inside the effusion
+    adds the region that it touches, one outside takes it away, up to half way to an earlier click that says otherwise;
+    nothing else changes. A pixel clicked as effusion is in the mask, one clicked as none is not, and of two that
+    contradict each other the later one counts. Answers are kept, so that one more click costs one run of the network.
 
     Args:
         bundle: folder of the bundle whose preparation of frames it shares and in which its ``models/interactive.pt``
@@ -159,7 +159,11 @@ class InteractivePredictor:
             # a click inside only adds and one outside only removes, as who set it expects
             changes = label(wanted & ~mask if clicks[-1].positive else mask & ~wanted, connectivity=2)
             near = np.unique(changes[_disk(clicks[-1], REACH * scale, mask.shape)])
-            corrected = mask ^ np.isin(changes, near[near > 0])
+            change = np.isin(changes, near[near > 0])
+            for other in clicks[:-1]:
+                if other.positive != clicks[-1].positive:  # what lies nearer to what was said before keeps, too
+                    change &= _distance(clicks[-1], mask.shape) < _distance(other, mask.shape)
+            corrected = mask ^ change
         else:
             corrected = wanted
         for click in clicks:
@@ -202,6 +206,11 @@ class InteractivePredictor:
 
 def _disk(click: Click, radius: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return disk((click.row, click.column), max(radius, 1.0), shape=shape)
+
+
+def _distance(click: Click, shape: tuple[int, ...]) -> np.ndarray:
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return np.hypot(rows - click.row, columns - click.column)
 
 
 def _check(click: Click, number: int, sector: np.ndarray) -> None:
