@@ -1,0 +1,44 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How many clicks a frame of the validation fold takes: python -m benchmarks.clicks --data DATA [--every 3]."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pe_monai.data import load_datalist
+from pe_monai.interactive import InteractivePredictor
+from pe_monai.interactive.evaluation import Session, correct, summarise
+from pe_monai.predictor import Predictor
+
+
+def main() -> None:
+    """Print the curves of frames with and without effusion, as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="data set's folder")
+    parser.add_argument("--weights", help="weights of the interactive network (default: those that ship)")
+    parser.add_argument("--every", type=int, default=1, help="judge by every Nth frame (default: 1)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first frame, from 0 (default: 0)")
+    parser.add_argument("--clicks", type=int, default=10, help="clicks for each frame (default: 10)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    automatic, interactive = Predictor(), InteractivePredictor(weights=options.weights)
+    sessions: dict[str, list[Session]] = {"with effusion": [], "without": []}
+    for item in load_datalist("clip", "validation", options.data)[options.first :: options.every]:
+        frame = np.asarray(Image.open(item["image"]).convert("RGB"))
+        truth = np.asarray(Image.open(item["label"]))[..., 1] > 127
+        start = automatic.predict([frame])[0].mask
+        session = correct(interactive, frame, truth, start, options.clicks)
+        sessions["with effusion" if truth.any() else "without"].append(session)
+    for name, found in sessions.items():
+        if found:
+            print(name, json.dumps(summarise(found, options.clicks)))
+
+
+if __name__ == "__main__":
+    main()
