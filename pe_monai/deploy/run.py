@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING
 
 from pe_monai.dicom.discover import Study, find_studies
 from pe_monai.errors import FrameError
-from pe_monai.measure.tables import clip_row
-from pe_monai.results import provenance
-from pe_monai.studies import ClipResult, StudyOptions, StudyResult, process, write_table_of_clips
+from pe_monai.studies import StudyOptions, StudyResult, process, write_table_of_clips
+from pe_monai.studies.clip_results import note_clip, write_results
 from pe_monai.studies.folder import whole_folder
-from pe_monai.studies.outputs import measured_clip, write_files, write_objects
-from pe_monai.studies.section import describe_clip
 from pe_monai.studies.segmented import SegmentedClip, segment_clip
 
 if TYPE_CHECKING:
@@ -95,7 +92,7 @@ class Run:
         """Step 2, clip by clip: those of the chosen files, study by study; what cannot be opened is an error."""
         for number, run in enumerate(self.studies, start=1):
             objects = tuple(path for path in run.study.objects if str(path) in chosen)
-            clips = process._open_objects(Study(run.study.uid, run.study.header, objects), run.result)
+            clips = process.open_objects(Study(run.study.uid, run.study.header, objects), run.result)
             while True:
                 with self._timed("clip"):
                     clip = next(clips, None)
@@ -110,7 +107,7 @@ class Run:
             try:
                 task.seen = segment_clip(task.clip, self.predictor, self.options, self.scratch)
             except FrameError as e:
-                self.studies[task.study - 1].result.errors.append(process._named(e, task.clip.path))
+                self.studies[task.study - 1].result.errors.append(process.name_file(e, task.clip.path))
                 return None
             return task
 
@@ -121,17 +118,9 @@ class Run:
             if seen is None:
                 raise ValueError(f"{task.name} has not been outlined yet: infer() comes before write().")
             folder = self.output / f"study-{task.study}" / task.name
-            made_by = provenance(self.predictor)
             with whole_folder(folder) as partial:
-                algorithm = process._algorithm(made_by, clip, self.options)
-                objects = write_objects(partial, clip.header, seen, self.options, algorithm)
-                write_files(partial, seen, self.options, {"clip": task.name, "notes": list(clip.notes)}, made_by)
-            row = clip_row(measured_clip(seen, task.name))
-            paths = tuple(folder / name for name in objects)
-            run.result.clips.append(ClipResult(task.name, folder, paths, seen.measurement, row))
-            run.result.errors += [FrameError(f"{clip.path}: {fault}") for fault in clip.faults]
-            run.result.errors += process._first_and_count(seen)
-            run.sections.append(describe_clip(seen, task.name))
+                objects = write_results(partial, seen, task.name, self.predictor, self.options, clip.header)
+            run.sections.append(note_clip(seen, task.name, folder, objects, self.options, run.result))
 
     def finish(self) -> StudyResult:
         """The end: a page for each study, and the table of all clips."""
@@ -141,7 +130,7 @@ class Run:
                 run.result.errors = [FrameError(self.hide(error)) for error in run.result.errors]
                 if run.clips or run.result.errors:
                     title, folder = f"Pericardial effusion: study {number}", self.output / f"study-{number}"
-                    page = process._write_summary(folder, title, run.sections, run.result, self.predictor, self.options)
+                    page = process.write_summary(folder, title, run.sections, run.result, self.predictor, self.options)
                     run.result.pages.append(page)
                 total += run.result
             self.output.mkdir(parents=True, exist_ok=True)

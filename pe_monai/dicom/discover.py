@@ -69,13 +69,14 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], li
                 uid = str(header.get("SOPInstanceUID") or path)
                 first = found.setdefault(uid, (path, header))[0]
                 first_name = origins.get(first, first)
+                # no other object's name in the reason: tables show it, and names may be the patient's
                 if _is_beginning(first, path):
                     found[uid] = (path, header)
-                    errors.append(FrameError(f"{first_name}: is a cut-off copy of {name}; not used."))
+                    errors.append(FrameError(f"{first_name}: is a cut-off copy of another object; not used."))
                 elif _is_beginning(path, first):
-                    raise FrameError(f"is a cut-off copy of {first_name}; not used.")
+                    raise FrameError("is a cut-off copy of another object; not used.")
                 elif not filecmp.cmp(path, first, shallow=False):
-                    raise FrameError(f"has the same SOP Instance UID as {first_name} and another content; not used.")
+                    raise FrameError("has the same SOP Instance UID as another object and another content; not used.")
             except FrameError as e:
                 errors.append(FrameError(f"{name}: {e}"))
             except OSError as e:

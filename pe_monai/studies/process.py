@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pe_monai import __version__
 from pe_monai.errors import FrameError
 from pe_monai.measure import find_scale
-from pe_monai.measure.tables import CLIP_COLUMNS, clip_row, write_table
+from pe_monai.measure.tables import CLIP_COLUMNS, write_table
 from pe_monai.report.page import ClipSection, write_page
 from pe_monai.results import provenance
+from pe_monai.studies.clip_results import note_clip, write_results
 from pe_monai.studies.folder import whole_folder
-from pe_monai.studies.options import ClipResult, StudyOptions, StudyResult
-from pe_monai.studies.outputs import measured_clip, write_files, write_objects
-from pe_monai.studies.section import describe_clip
-from pe_monai.studies.segmented import SegmentedClip, segment_clip
+from pe_monai.studies.options import StudyOptions, StudyResult
+from pe_monai.studies.segmented import segment_clip
 
 if TYPE_CHECKING:
     from pe_monai.data.clips import Clip
@@ -85,8 +84,8 @@ def process_clips(
             clip = open_clip(path)
             sections.append(_write_clip(clip, name, output / name, predictor, options, result))
         except FrameError as e:
-            result.errors.append(_named(e, path))
-    result.pages.append(_write_summary(output, "Pericardial effusion in clips", sections, result, predictor, options))
+            result.errors.append(name_file(e, path))
+    result.pages.append(write_summary(output, "Pericardial effusion in clips", sections, result, predictor, options))
     return result
 
 
@@ -104,21 +103,22 @@ def _process_one(
 ) -> None:
     sections, place = [], 0
     before = len(result.errors)
-    for clip in _open_objects(study, result):
+    for clip in open_objects(study, result):
         place += 1
         name = f"clip-{place}"
         try:
             sections.append(_write_clip(clip, name, folder / name, predictor, options, result, clip.header))
         except FrameError as e:
-            result.errors.append(_named(e, clip.path))
+            result.errors.append(name_file(e, clip.path))
     if place == 0 and len(result.errors) == before:
         return
     facts = _identifiers(study) if options.include_identifiers else {}
     title = f"Pericardial effusion: study {number}"
-    result.pages.append(_write_summary(folder, title, sections, result, predictor, options, before, facts))
+    result.pages.append(write_summary(folder, title, sections, result, predictor, options, before, facts))
 
 
-def _open_objects(study: Study, result: StudyResult) -> Iterator[UltrasoundClip]:
+def open_objects(study: Study, result: StudyResult) -> Iterator[UltrasoundClip]:
+    """The clips of a study, no pixel decoded yet; an object that cannot be opened is an error of the result."""
     from pe_monai.dicom.reader import open_ultrasound
 
     for path in study.objects:
@@ -141,58 +141,13 @@ def _write_clip(
     header: Any = None,
 ) -> ClipSection:
     """Results of one clip, whole or not at all; returns what the page says about it."""
-    made_by = provenance(predictor)
     with whole_folder(folder) as partial:
         seen = segment_clip(clip, predictor, options, partial)
-        facts: dict[str, Any] = {"clip": name, "notes": list(clip.notes)}
-        if options.include_identifiers:
-            facts["file"] = str(clip.path)
-        objects = []
-        if header is not None:
-            algorithm = _algorithm(made_by, clip, options)
-            objects = write_objects(partial, header, seen, options, algorithm)
-        write_files(partial, seen, options, facts, made_by)
-    result.clips.append(
-        ClipResult(
-            name=name,
-            folder=folder,
-            objects=tuple(folder / file for file in objects),
-            measurement=seen.measurement,
-            row=clip_row(measured_clip(seen, str(facts.get("file", name)))),
-        )
-    )
-    result.errors += [*(FrameError(f"{clip.path}: {fault}") for fault in clip.faults), *_first_and_count(seen)]
-    title = str(clip.path) if options.include_identifiers else name
-    return describe_clip(seen, title)
+        objects = write_results(partial, seen, name, predictor, options, header)
+    return note_clip(seen, name, folder, objects, options, result)
 
 
-def _first_and_count(seen: SegmentedClip) -> list[FrameError]:
-    """One error for all frames of a clip that could not be used."""
-    if not seen.bad_frames:
-        return []
-    first = next(iter(seen.bad_frames.values()))
-    count = f"{len(seen.bad_frames)} of {len(seen)} frames"
-    return [FrameError(f"{seen.clip.path}: {count} cannot be used, first: {first}")]
-
-
-def _algorithm(made_by: Mapping[str, Any], clip: Clip, options: StudyOptions) -> dict[str, Any]:
-    """What made the objects; another choice of these is another series."""
-    settings = {
-        **{name: value for name, value in made_by["settings"].items() if name not in ("batch_size", "device")},
-        "fractional": options.fractional,
-        "scale": options.scale,
-        "spacing": None if clip.spacing else options.spacing,
-        "region": clip.name,
-    }
-    return {
-        "name": "pe_monai",
-        "version": __version__,
-        "weights_sha256": made_by["weights_sha256"],
-        "settings": settings,
-    }
-
-
-def _write_summary(
+def write_summary(
     folder: Path,
     title: str,
     sections: Sequence[ClipSection],
@@ -202,6 +157,7 @@ def _write_summary(
     first_error: int = 0,
     facts: Mapping[str, str] | None = None,
 ) -> Path:
+    """Write the page of a study; returns its file."""
     made_by = provenance(predictor)
     scale = find_scale(options.scale)
     settings = {
@@ -215,7 +171,7 @@ def _write_summary(
     return write_page(folder / PAGE, title, sections, errors, settings, facts)
 
 
-def _named(error: FrameError, path: Path) -> FrameError:
+def name_file(error: FrameError, path: Path) -> FrameError:
     """An error that names the file."""
     text = str(error)
     return error if text.startswith(str(path)) else FrameError(f"{path}: {text}")
