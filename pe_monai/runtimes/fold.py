@@ -44,7 +44,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     return folded
 
 
-def _agree(conv: nn.Module, norm: nn.Module, fused: nn.Module) -> bool:
+def _agree(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.Module, fused: nn.Module) -> bool:
     """Whether a convolution with a ``forward`` of its own, which may know no bias, is right after folding."""
     if type(conv) in (nn.Conv2d, nn.ConvTranspose2d):
         return True
