@@ -17,7 +17,7 @@ from pe_monai import __version__
 from pe_monai.data import FrameFile, write_map, write_picture, write_whole
 from pe_monai.errors import FrameError
 from pe_monai.predictor import Prediction, Predictor
-from pe_monai.report.drawing import draw_frame
+from pe_monai.report.drawing import draw_frame, is_fan
 
 COLUMNS = (
     "file",
@@ -152,7 +152,9 @@ def write_results(
         for kind, values in maps.items():
             written.append(write_map(values, folder / kind / frame.stem, frame.path, outcome.meta))
         if overlays:
-            picture = draw_frame(outcome.frame, outcome.sector, outcome.mask)
+            # where no sector stands out, the whole screen may be taken for it, with the patient's name on it
+            shown = outcome.sector if is_fan(outcome.sector) else np.zeros_like(outcome.sector)
+            picture = draw_frame(outcome.frame, shown, outcome.mask)
             write_picture(picture, folder / "overlays" / f"{frame.stem}.png")
     except (OSError, RuntimeError) as e:  # ITK raises RuntimeError where it cannot write
         for path in written:

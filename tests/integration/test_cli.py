@@ -16,6 +16,7 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_dilation
 from small_bundle import run_python
 
 import pe_monai.predictor
@@ -129,6 +130,15 @@ def test_overlay_shows_nothing_outside_the_sector(segment, tmp_path):
     text = frame.image.max(axis=-1) > 60
     assert (text & ring).sum() > 50, "the phantom's screen has no text to hide"
     assert (overlay.max(axis=-1) > 0)[text & ring].mean() < 0.02
+
+
+def test_overlay_shows_nothing_where_no_sector_stands_out(segment, tmp_path):
+    screen = np.random.default_rng(0).integers(90, 200, (120, 160), dtype=np.uint8)
+    Image.fromarray(screen).save(tmp_path / "a.png")
+    assert segment(tmp_path / "a.png", "-o", tmp_path / "out")[0] == 0
+    overlay = np.asarray(Image.open(tmp_path / "out/overlays/a.png"))
+    mask = np.asarray(Image.open(tmp_path / "out/masks/a.png")) > 0
+    assert not overlay[~binary_dilation(mask, iterations=3)].any()
 
 
 @pytest.mark.parametrize("option", ["--no-overlays", "--threshold=0.9"])
