@@ -56,7 +56,9 @@ class SamePadConv(nn.Conv2d):
             # oneDNN's backward pass of a depthwise convolution is 3 to 6 times slower in bfloat16 than in float32
             if self.training and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
                 with torch.autocast("cpu", enabled=False):
-                    return F.conv2d(x.float(), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+                    return F.conv2d(
+                        x.float(), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+                    )
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 

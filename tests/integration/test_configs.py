@@ -84,7 +84,9 @@ def test_network_is_one(configs):
     assert configs["train"]["network"] == configs["inference"]["network"]
 
 
-@pytest.mark.parametrize("name", ["spatial_size", "min_share", "temperature", "amp", "device", "bundle_root", "ckpt_path"])
+@pytest.mark.parametrize(
+    "name", ["spatial_size", "min_share", "temperature", "amp", "device", "bundle_root", "ckpt_path"]
+)
 def test_settings_are_one(configs, name):
     given = {stem: config[name] for stem, config in configs.items() if name in config and stem != "multi_gpu_train"}
     assert "inference" in given and len(given) > 1
