@@ -7,29 +7,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pe_monai.errors import FrameError
+from pe_monai.interactive import Click
 
 LABEL = "effusion"
 MOST = 500
 
 
-class Point(NamedTuple):
-    """A click in pixels of the frame.
-
-    Attributes:
-        row: from the top.
-        column: from the left.
-        positive: whether it is inside the effusion.
-    """
-
-    row: float
-    column: float
-    positive: bool
-
-
-def read_clicks(params: Mapping[str, Any]) -> list[Point]:
+def read_clicks(params: Mapping[str, Any]) -> list[Click]:
     """Collect the clicks of a request.
 
     Points are ``[x, y]`` (CVAT) or ``[x, y, slice]`` (3D Slicer, OHIF), under ``foreground`` and ``background`` or, as
@@ -40,7 +27,7 @@ def read_clicks(params: Mapping[str, Any]) -> list[Point]:
         FrameError: something there is no point.
     """
     clicks = [
-        Point(y, x, positive)
+        Click(y, x, positive)
         for names, positive in (((LABEL, "foreground"), True), (("background",), False))
         for name in names
         for x, y in _points(params.get(name), name)
@@ -49,7 +36,7 @@ def read_clicks(params: Mapping[str, Any]) -> list[Point]:
     points = _points(params.get("points"), "points")
     if points and len(marks) != len(points):
         raise FrameError(f"points: {len(points)} of them, but {len(marks)} point_labels; give 1 or 0 for each.")
-    clicks += [Point(y, x, bool(mark)) for (x, y), mark in zip(points, marks, strict=True)] if points else []
+    clicks += [Click(y, x, bool(mark)) for (x, y), mark in zip(points, marks, strict=True)] if points else []
     if len(clicks) > MOST:
         raise FrameError(f"{len(clicks)} clicks are too many; give at most {MOST}.")
     return clicks

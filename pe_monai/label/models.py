@@ -19,7 +19,7 @@ import numpy as np
 
 from pe_monai.data import write_whole
 from pe_monai.errors import BundleError, WeightsError
-from pe_monai.label.clicks import Point
+from pe_monai.interactive import Click, InteractivePredictor
 from pe_monai.paths import bundle_dir
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.weights import record_hash
@@ -60,7 +60,7 @@ class Models:
         self.bundle = Path(bundle) if bundle else bundle_dir()
         self.device = device or None
         self.clicks_missing = ""
-        self._interactive: Any = None
+        self._interactive: InteractivePredictor | None = None
         self._loaded: tuple[str, Predictor] | None = None
         self._loading = threading.RLock()
         # as many at a time as there are cores, each on one of them: more only wait for one another
@@ -118,7 +118,7 @@ class Models:
         return name, prediction
 
     def correct(
-        self, pixels: np.ndarray, clicks: Sequence[Point], prior: np.ndarray | None, key: str | None = None
+        self, pixels: np.ndarray, clicks: Sequence[Click], prior: np.ndarray | None, key: str | None = None
     ) -> Prediction:
         """Outline a frame by clicks.
 
@@ -132,11 +132,11 @@ class Models:
             FrameError: a click lies outside the frame.
             WeightsError: the interactive model is not there.
         """
-        predictor, click = self._load_interactive()
+        predictor = self._load_interactive()
         if prior is None:
             prior = self.outline(pixels, key)[1].mask
         with self._slots:
-            return predictor.predict(pixels, [click(*point) for point in clicks], prior)
+            return predictor.predict(pixels, clicks, prior)
 
     def has_clicks(self) -> bool:
         """Whether the interactive model is there."""
@@ -169,16 +169,14 @@ class Models:
         write_whole(self.folder / "current.json", lambda path: path.write_text(text, encoding="utf-8"))
         return self.version
 
-    def _load_interactive(self) -> tuple[Any, Any]:
+    def _load_interactive(self) -> InteractivePredictor:
         with self._loading:
             if self._interactive is None:
                 if self.clicks_missing:
                     raise WeightsError(self.clicks_missing)
                 try:
-                    from pe_monai.interactive import Click, InteractivePredictor
-
-                    self._interactive = InteractivePredictor(device=self.device), Click
-                except (ImportError, FileNotFoundError, BundleError, WeightsError) as e:
+                    self._interactive = InteractivePredictor(device=self.device)
+                except (FileNotFoundError, BundleError, WeightsError) as e:
                     reason = " ".join(str(e).split())[:200]
                     self.clicks_missing = f"the interactive model is not there ({reason}); use brush and eraser."
                     raise WeightsError(self.clicks_missing) from e
