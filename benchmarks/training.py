@@ -1,0 +1,90 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an epoch of the bundle costs beside a bare loop on tensors in memory: python -m benchmarks.training."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+
+from benchmarks.timing import in_turns, table
+from pe_monai.data import load_datalist, write_phantom_dataset
+from pe_monai.inferers import FrameInferer
+from pe_monai.paths import bundle_dir
+
+
+def main() -> None:
+    """Print a table of ratios."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--data", metavar="DATA", help="data set's folder (default: phantoms)")
+    parser.add_argument("--frames", type=int, default=128, metavar="N", help="frames of an epoch (default: 128)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each (default: 5)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch (default: 1)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.disable(logging.INFO)
+    with tempfile.TemporaryDirectory() as folder:
+        data = options.data or write_phantom_dataset(Path(folder) / "phantoms", folds=(1, 8), clips_per_fold=24)
+        items = load_datalist("clip", "training", data)
+        items = (items * (1 + options.frames // len(items)))[: options.frames]
+        bundle = _bundle(items, folder)
+        trainer = bundle.get_parsed_content("train#trainer")
+        rivals = {
+            "bare loop, bf16 and channels-last": _bare(bundle, options.frames, fast=True),
+            "the bundle's epoch, its checkpoint and logs included": trainer.run,
+            "bare loop, fp32": _bare(bundle, options.frames, fast=False),
+        }
+        times = in_turns(rivals, options.rounds, options.frames)
+    first = next(iter(times.values()))
+    rows = [[name, t.wall, t.wall / first.wall, t.cpu] for name, t in times.items()]
+    print(f"{options.frames} frames, {options.threads} threads. Medians of rivals run in turns.\n")
+    print(table(["training", "ms a frame", "ratio", "CPU ms a frame"], rows))
+
+
+def _bundle(items: list[dict], folder: str) -> ConfigParser:
+    """The bundle's training of one epoch over some frames, from the cache, without a validation."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle_dir() / "configs" / "train.json"))
+    parser.update(
+        {
+            "bundle_root": str(bundle_dir()),
+            "output_dir": f"{folder}/run",
+            "ckpt_path": f"{folder}/model.pt",
+            "device": "$torch.device('cpu')",
+            "max_epochs": 1,
+            "train#dataset#data": items,
+            "validate#dataset#data": items[:1],
+            "train#handlers": [{"_target_": "pe_monai.training.StopOnNan"}],
+            "lr_scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "optimizer": "@optimizer"},
+        }
+    )
+    return parser
+
+
+def _bare(bundle: ConfigParser, frames: int, fast: bool):
+    """Forward, backward and step alone, with the bundle's network, loss and optimizer settings."""
+    network = bundle.get_parsed_content("network_def", instantiate=True)
+    network = network.to(memory_format=torch.channels_last if fast else torch.contiguous_format).train()
+    loss, batch = bundle.get_parsed_content("loss"), bundle.get_parsed_content("batch_size")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=bundle.get_parsed_content("learning_rate"))
+    size = bundle.get_parsed_content("spatial_size")
+    image, label = torch.rand(batch, 1, *size), (torch.rand(batch, 1, *size) > 0.97).float()
+    infer = FrameInferer() if fast else (lambda inputs, net: net(inputs))
+
+    def run() -> None:
+        for _ in range(frames // batch):
+            optimizer.zero_grad()
+            loss(infer(image, network), label).backward()
+            optimizer.step()
+
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())
