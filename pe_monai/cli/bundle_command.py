@@ -37,9 +37,10 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **overrides: Any) -> None:
     """Run ``run_id`` of a bundle's stacked configs with MONAI, as ``python -m monai.bundle run`` does."""
-    from monai.bundle import ConfigParser, run
+    from monai.bundle import run
 
     from pe_monai.errors import BundleError, DatasetError
+    from pe_monai.experiment.rows import read_stack
     from pe_monai.paths import bundle_dir, configs_dir
 
     bundle = Path(options.bundle) if options.bundle else bundle_dir()
@@ -59,12 +60,7 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
     warnings.filterwarnings("ignore", message="parsing config_file")
     for module in ("config_parser", "workflows"):
         logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
-    parser = ConfigParser()
-    for file in files:
-        try:
-            parser.update(parser.load_config_file(str(file)))
-        except (ValueError, OSError) as e:
-            raise BundleError(f"{file}: this config cannot be read ({e}); it must be JSON.") from e
+    parser = read_stack(files)
     unknown = [name for name in overrides if name.partition("#")[0] not in parser]
     if unknown:
         raise BundleError(f"{unknown[0]}: no such id in {', '.join(file.name for file in files)}; check its spelling.")
