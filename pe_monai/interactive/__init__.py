@@ -3,6 +3,5 @@
 """Outlines corrected by clicks."""
 
 from pe_monai.interactive.predictor import Click, InteractivePredictor
-from pe_monai.interactive.training import widen_start
 
-__all__ = ["Click", "InteractivePredictor", "widen_start"]
+__all__ = ["Click", "InteractivePredictor"]

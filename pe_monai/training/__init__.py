@@ -3,6 +3,7 @@
 """Ignite handlers that MONAI lacks: training that survives a kill, and the best weights kept."""
 
 from pe_monai.training.checkpoint import BestWeights, EarlyStop, StopOnNan, TrainingState, warm_start
+from pe_monai.training.growth import grow_start
 from pe_monai.training.reporting import CsvMetrics, loss_of, progress_bar
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "EarlyStop",
     "StopOnNan",
     "TrainingState",
+    "grow_start",
     "loss_of",
     "progress_bar",
     "warm_start",

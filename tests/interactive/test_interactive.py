@@ -6,14 +6,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from monai.utils import set_determinism
 
 from pe_monai.data import phantom_frame
-from pe_monai.errors import FrameError, WeightsError
-from pe_monai.interactive import Click, InteractivePredictor, widen_start
+from pe_monai.errors import FrameError
+from pe_monai.interactive import Click, InteractivePredictor
 from pe_monai.interactive.evaluation import Session, correct, dice, summarise
-from pe_monai.networks import ImprovedUNet
 from pe_monai.paths import bundle_dir
 
 pytestmark = pytest.mark.skipif(
@@ -99,18 +96,6 @@ def test_corrections_of_an_empty_outline_help(interactive, phantom):
     truth = phantom.mask > 0
     session = correct(interactive, phantom.image, truth, np.zeros_like(truth), most=8)
     assert session.dice[0] == 0 and session.dice[-1] > 0.5
-
-
-def test_widened_network_is_the_one_it_comes_from(tmp_path):
-    set_determinism(0)
-    plain = ImprovedUNet(in_channels=1, channels=(4, 8), dropout=0).eval()
-    torch.save(plain.state_dict(), tmp_path / "plain.pt")
-    wide = ImprovedUNet(in_channels=4, channels=(4, 8), dropout=0).eval()
-    widen_start(wide, tmp_path / "plain.pt")
-    frame = torch.rand(1, 1, 32, 32)
-    assert torch.equal(wide(torch.cat([frame, torch.rand(1, 3, 32, 32)], 1)), plain(frame))
-    with pytest.raises(WeightsError):
-        widen_start(ImprovedUNet(in_channels=4, channels=(4, 8, 16)), tmp_path / "plain.pt")
 
 
 def test_summary_by_hand():
