@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark of active learning is fair: one start, no clip twice, nothing of the fold that scores; and it resumes."""
+"""The benchmark of active learning is fair: one start, no clip twice, nothing of the scoring fold; and it resumes."""
 
 from __future__ import annotations
 
