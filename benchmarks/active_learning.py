@@ -13,7 +13,6 @@ import argparse
 import json
 import logging
 import random
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -57,8 +56,9 @@ class Bench:
         self.clips = sorted(set(self.pool))
         bundle = self._bundle()
         augmented, plain = (bundle.get_parsed_content(f"{part}#preprocessing") for part in ("train", "validate"))
-        self.learned = CacheDataset(pool, augmented, runtime_cache="threads")  # the few that are labelled
-        self.judged = CacheDataset(pool + tested, plain, progress=sys.stderr.isatty())
+        # read when first needed: none to draw what is done, and to learn from only the few that are labelled
+        self.learned = CacheDataset(pool, augmented, runtime_cache="threads")
+        self.judged = CacheDataset(pool + tested, plain, runtime_cache="threads")
 
     def learn(self, clips: Iterable[str], seed: int) -> nn.Module:
         """A network trained on the frames of some clips; the same steps whatever their number."""
@@ -173,12 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.disable(logging.INFO)
     settings = {**SMALL, **parse_settings(options.set)}
     plan = {"clips": options.clips, "steps": options.steps, "settings": settings, "pe_monai": __version__}
-    _check_plan(options.output / "plan.json", json.loads(json.dumps(plan)), parser)
-    table = options.output / "rounds.csv"
-    rows = read_rounds(table)
     bench = Bench(options.data, settings, options.steps)
     if not 0 < options.clips[0] or sorted(set(options.clips)) != options.clips or options.clips[-1] > len(bench.clips):
         parser.error(f"--clips {options.clips}: give rising numbers from 1 to {len(bench.clips)}, the clips there are.")
+    _check_plan(options.output / "plan.json", json.loads(json.dumps(plan)), parser)
+    table = options.output / "rounds.csv"
+    rows = read_rounds(table)
     for seed in options.seeds:
         play(bench, seed, options.clips, rows, lambda: write_rounds(table, rows))
     chosen = [row for row in rows if row["seed"] in options.seeds]

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import csv
-import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.timing import table
-from pe_monai.data import write_whole
+from pe_monai.experiment.figures import as_svg
+from pe_monai.measure.tables import write_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STRATEGIES = ("random", "epistemic")
 SCORES = ("mean_dice", "pooled_dice", "missed_share", "false_effusion_share", "frame_auc")
@@ -25,11 +28,8 @@ Rows = Sequence[dict[str, Any]]
 
 def write_rounds(path: Path, rows: Rows) -> None:
     """Write all rounds, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, **{name: " ".join(row[name]) for name in LISTS}} for row in rows)
-    write_whole(path, lambda partial: partial.write_text(text.getvalue(), encoding="utf-8"))
+    joined = ({**row, **{name: " ".join(row[name]) for name in LISTS}} for row in rows)
+    write_table(path, COLUMNS, ({name: row[name] for name in COLUMNS if name in row} for row in joined))
 
 
 def read_rounds(path: Path) -> list[dict[str, Any]]:
@@ -68,31 +68,21 @@ def _table(rows: Rows, name: str) -> str:
 
 def draw(rows: Rows) -> bytes:
     """Dice against labelled clips and against labelled frames, as SVG: bold the mean, thin each seed."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "pe_monai", "font.family": "sans-serif", "font.size": 9}):
-        figure = Figure(figsize=(8.4, 3.7), layout="constrained")
-        FigureCanvasAgg(figure)
-        for axes, unit in zip(figure.subplots(1, 2, sharey=True), ("clips", "frames"), strict=True):
-            for strategy in STRATEGIES:
-                mine, colour = [row for row in rows if row["strategy"] == strategy], COLOURS[strategy]
-                curves = [[row for row in mine if row["seed"] == s] for s in sorted({row["seed"] for row in mine})]
-                for curve in curves:
-                    x, y = ([row[key] for row in curve] for key in (unit, "mean_dice"))
-                    axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.6)
-                whole = list(zip(*curves, strict=False))  # rounds that every seed has
-                x, y = ([statistics.mean(row[key] for row in r) for r in whole] for key in (unit, "mean_dice"))
-                axes.plot(x, y, color=colour, linewidth=2, marker="o", markersize=4, label=strategy)
-            axes.set(xlabel=f"labelled {unit}")
-            axes.grid(color="#e4e8ec", linewidth=0.6)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False, loc="lower right")
-        figure.axes[0].set_ylabel("mean Dice, frames of fold 8 with effusion")
-        out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Title": "active_learning"})
-    return out.getvalue()
+    def draw_part(axes: Axes, unit: str) -> None:
+        for strategy in STRATEGIES:
+            mine, colour = [row for row in rows if row["strategy"] == strategy], COLOURS[strategy]
+            curves = [[row for row in mine if row["seed"] == s] for s in sorted({row["seed"] for row in mine})]
+            for curve in curves:
+                x, y = ([row[key] for row in curve] for key in (unit, "mean_dice"))
+                axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.6)
+            whole = list(zip(*curves, strict=False))  # rounds that every seed has
+            x, y = ([statistics.mean(row[key] for row in r) for r in whole] for key in (unit, "mean_dice"))
+            axes.plot(x, y, color=colour, linewidth=2, marker="o", markersize=4, label=strategy)
+        axes.set(xlabel=f"labelled {unit}", ylabel="mean Dice, frames of fold 8 with effusion")
+        axes.legend(frameon=False, loc="lower right")
+
+    return as_svg("active_learning", ("clips", "frames"), draw_part)
 
 
 def _value(name: str, text: str) -> Any:

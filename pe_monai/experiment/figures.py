@@ -40,27 +40,43 @@ def make_figures(results: Sequence[Result]) -> dict[str, bytes]:
 
 
 def _by_protocol(results: Sequence[Result], draw: Draw, name: str) -> bytes:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     protocols = list(dict.fromkeys(result.protocol for result in results))
     names = dict.fromkeys(result.name for result in results)
     styles = {
         row: {"color": COLOURS[n % len(COLOURS)], "linestyle": LINES[n // len(COLOURS) % len(LINES)]}
         for n, row in enumerate(names)
     }
+
+    def draw_part(axes: Axes, protocol: str) -> None:
+        for result in results:
+            if result.protocol == protocol:
+                draw(axes, result, styles[result.name])
+        axes.set_title(f"protocol {protocol}", fontsize=10)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=8)
+
+    return as_svg(name, protocols, draw_part, _HEIGHT + 0.18 * len(styles))
+
+
+def as_svg(name: str, parts: Sequence[str], draw: Callable[[Axes, str], None], height: float = _HEIGHT) -> bytes:
+    """A figure in the style of the study's, the same bytes from the same numbers.
+
+    Args:
+        name: its title, for who opens the file.
+        parts: what each of the axes, side by side, shows.
+        draw: draws one part.
+        height: in inches.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "pe_monai", "font.family": "sans-serif", "font.size": 9}):
-        figure = Figure(figsize=(_WIDTH * len(protocols), _HEIGHT + 0.18 * len(styles)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH * len(parts), height), layout="constrained")
         FigureCanvasAgg(figure)
-        for axes, protocol in zip(figure.subplots(1, len(protocols), squeeze=False)[0], protocols, strict=True):
-            for result in results:
-                if result.protocol == protocol:
-                    draw(axes, result, styles[result.name])
-            axes.set_title(f"protocol {protocol}", fontsize=10)
+        for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
+            draw(axes, part)
             axes.grid(color="#e4e8ec", linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=8)
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Title": name})
     return out.getvalue()

@@ -36,15 +36,14 @@ def grow_start(network: nn.Module, weights: str | Path | None) -> None:
     if old.keys() != new.keys():
         odd = sorted(old.keys() ^ new.keys())[0]
         raise WeightsError(f"{weights}: this network cannot grow into the present one: only one of them has {odd!r}.")
-    with torch.no_grad():
-        for name, target in new.items():
-            try:
-                _place(name, old, new)
-            except (ValueError, RuntimeError) as e:
-                raise WeightsError(
-                    f"{weights}: this network cannot grow into the present one: {name} is "
-                    f"{tuple(old[name].shape)} there and {tuple(target.shape)} here."
-                ) from e
+    for name, target in new.items():
+        try:
+            _place(name, old, new)
+        except (ValueError, RuntimeError) as e:
+            raise WeightsError(
+                f"{weights}: this network cannot grow into the present one: {name} is "
+                f"{tuple(old[name].shape)} there and {tuple(target.shape)} here."
+            ) from e
     logger.info("growing from the weights in %s", weights)
 
 
@@ -58,20 +57,17 @@ def _place(name: str, old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]
     # a transposed convolution has its input first; the only one here is the 2x2 of upsample="deconv"
     if name.startswith("upsamples.") and source.shape[2] == 2:
         source, target = source.transpose(0, 1), target.transpose(0, 1)
-    begins = _input_parts(name, old), _input_parts(name, new)
+    parts = _input_parts(name, source.shape[1], old), _input_parts(name, target.shape[1], new)
     target[: source.shape[0]] = 0
-    for (first, last), (start, end) in zip(*begins, strict=True):
+    for (first, last), (start, end) in zip(*parts, strict=True):
         if last - first > end - start:
             raise ValueError(name)
         target[: source.shape[0], start : start + last - first] = source[:, first:last]
 
 
-def _input_parts(name: str, state: dict[str, torch.Tensor]) -> list[tuple[int, int]]:
-    """First and last channel of the tensors that are concatenated to a convolution's input."""
+def _input_parts(name: str, size: int, state: dict[str, torch.Tensor]) -> list[tuple[int, int]]:
+    """Where the tensors lie that are concatenated to a convolution's input of ``size`` channels: first, end."""
     part = name.split(".")
-    if name.startswith("upsamples.") and state[name].shape[2:] == (2, 2):
-        return [(0, state[name].shape[0])]
-    size = state[name].shape[1]
     if part[0] == "decoders" and part[2] == "0":  # the skip connection and what comes up from below
         skip = size - state[f"upsamples.{part[1]}.project.bias"].shape[0]
         return [(0, skip), (skip, size)]
