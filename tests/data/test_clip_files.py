@@ -255,10 +255,14 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
 
 
 def save_broken_video(frames, path: Path) -> None:
-    save_video(frames, path, "libx264", "yuv420p", g="4", bf="0", b="4000k")
+    # a constant quantiser: a bit rate's control writes now and then another file; and the head of a frame's data, since
+    # the decoder does not notice all damage further on
+    save_video(frames, path, "libx264", "yuv420p", g="4", bf="0", qp="18")
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as container:
+        hit = [packet.pos for packet in container.demux(video=0) if packet.size][COUNT // 2 - 1]
     content = bytearray(path.read_bytes())
-    middle = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
-    content[middle : middle + 300] = bytes(300)
+    content[hit + 4 : hit + 304] = bytes(300)
     path.write_bytes(content)
 
 
