@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 
 from pe_monai.data import load_datalist
+from pe_monai.evaluation.scores import MIN_PIXELS
 from pe_monai.interactive import InteractivePredictor
 from pe_monai.interactive.evaluation import Session, correct, summarise
 from pe_monai.predictor import Predictor
 
 
 def main() -> None:
-    """Print the curves of frames with and without effusion, as JSON."""
+    """Print the curves of frames by the size of their effusion, as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="data set's folder")
     parser.add_argument("--weights", help="weights of the interactive network (default: those that ship)")
@@ -28,13 +29,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     automatic, interactive = Predictor(), InteractivePredictor(weights=options.weights)
-    sessions: dict[str, list[Session]] = {"with effusion": [], "without": []}
+    large, small, empty = f"effusion of at least {MIN_PIXELS} px", f"effusion below {MIN_PIXELS} px", "no effusion"
+    sessions: dict[str, list[Session]] = {large: [], small: [], empty: []}
     for item in load_datalist("clip", "validation", options.data)[options.first :: options.every]:
         frame = np.asarray(Image.open(item["image"]).convert("RGB"))
         truth = np.asarray(Image.open(item["label"]))[..., 1] > 127
         start = automatic.predict([frame])[0].mask
         session = correct(interactive, frame, truth, start, options.clicks)
-        sessions["with effusion" if truth.any() else "without"].append(session)
+        size = int(truth.sum())
+        sessions[large if size >= MIN_PIXELS else small if size else empty].append(session)
+    sessions["any effusion"] = sessions[large] + sessions[small]
     for name, found in sessions.items():
         if found:
             print(name, json.dumps(summarise(found, options.clicks)))

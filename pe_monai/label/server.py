@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import jwt
+import requests
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
@@ -64,6 +65,7 @@ def fill(app: FastAPI) -> None:
         app.include_router(module.router)
     for error, code in ((FrameError, 400), (WeightsError, 503), (MONAILabelException, 400), (OSError, 507)):
         app.add_exception_handler(error, functools.partial(_answer, code))
+    app.add_exception_handler(requests.RequestException, _answer_login)
     origins = [str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS]
     if origins:
         app.add_middleware(
@@ -83,6 +85,16 @@ async def _answer(code: int, request: Request, error: Exception) -> JSONResponse
         logger.error("%s", error)
         text = f"the file could not be written or read ({error.strerror or 'input or output error'})."
     return JSONResponse({"detail": text}, code)
+
+
+async def _answer_login(request: Request, error: requests.RequestException) -> JSONResponse:
+    code = error.response.status_code if error.response is not None else 0
+    if 400 <= code < 500:
+        return JSONResponse({"detail": "the login was refused: check the name and the password."}, 401)
+    logger.error("the login's realm did not answer as it should (%s)", type(error).__name__)
+    return JSONResponse(
+        {"detail": "the login's realm cannot be reached or failed; try again, or see the server's log."}, 502
+    )
 
 
 class _Jwt:

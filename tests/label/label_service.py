@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pe_monai.data import phantom_clip, phantom_frame
@@ -83,3 +86,23 @@ def fill(folder: Path) -> Path:
 def still(number: int) -> np.ndarray:
     """Truth of a still of :func:`fill`."""
     return phantom_frame(seed=40 + number, thickness_mm=(18, 0, 10)[number]).mask > 0
+
+
+def chromium() -> Any:
+    """A headless browser of 1280 x 720; skips the test where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (binary and driver):
+        pytest.skip("chromium or chromedriver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,720", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+
+
+def keep(driver: Any, name: str) -> None:
+    """A picture to look at, where a folder for it is named."""
+    if folder := os.environ.get("PE_MONAI_SCREENSHOTS"):
+        driver.save_screenshot(str(Path(folder) / f"{name}.png"))

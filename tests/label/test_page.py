@@ -5,22 +5,17 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from label_service import fill, serve
+from label_service import chromium, fill, keep, serve
 from PIL import Image
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 exceptions = pytest.importorskip("selenium.common.exceptions")
-if not (shutil.which("chromium") and shutil.which("chromedriver")):
-    pytest.skip("chromium or chromedriver is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +27,12 @@ def page_server(tmp_path_factory):
 
 @pytest.fixture
 def browser(page_server):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,720", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = chromium()
     driver.get(page_server.url)
     yield driver
     problems = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
     driver.quit()
     assert not problems
-
-
-def keep(driver, name):
-    """A picture to look at, where a folder for it is named."""
-    if folder := os.environ.get("PE_MONAI_SCREENSHOTS"):
-        driver.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 
 def wait(condition, seconds=15):

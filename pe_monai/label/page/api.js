@@ -43,7 +43,11 @@ function login() {
       });
       document.getElementById("password").value = "";
       const answer = await fetch("auth/token", { method: "POST", body });
-      if (!answer.ok) return dialog.showModal();
+      if (!answer.ok) {
+        const detail = await answer.json().then((body) => body.detail, () => answer.statusText);
+        document.getElementById("refused").textContent = String(detail);
+        return dialog.showModal();
+      }
       token = (await answer.json()).access_token;
       sessionStorage.setItem("token", token);
       resolve();

@@ -1,0 +1,169 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI Label's login: a realm of our own that speaks as Keycloak does, and a server that asks it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+import pytest
+from label_service import Server, chromium, fill, keep, serve
+
+PASSWORDS = {"ann": ("secret", ["monailabel-annotator", "monailabel-user"]), "visitor": ("visit", [])}
+pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+
+
+def key_pair() -> tuple[bytes, str]:
+    """A private key and, as a realm shows it, the public one."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(65537, 2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private, base64.b64encode(public).decode()
+
+
+def token(private: bytes, user: str, roles: list[str], seconds: float = 300) -> str:
+    import jwt
+
+    claims = {"preferred_username": user, "realm_access": {"roles": roles}, "exp": time.time() + seconds}
+    return jwt.encode(claims, private, "RS256")
+
+
+@pytest.fixture(scope="module")
+def keys() -> tuple[bytes, str]:
+    return key_pair()
+
+
+@pytest.fixture(scope="module")
+def realm(keys) -> Iterator[str]:
+    private, public = keys
+
+    class Realm(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = {
+                "/realms/echo": {"realm": "echo", "public_key": public},
+                "/realms/echo/.well-known/openid-configuration": {"token_endpoint": f"{url}/token"},
+            }
+            self.answer(200 if self.path in known else 404, known.get(self.path, {}))
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            user, password = form["username"][0], form["password"][0]
+            if user == "broken":
+                return self.answer(500, {})
+            expected, roles = PASSWORDS.get(user, (None, []))
+            if password != expected:
+                return self.answer(401, {"error": "invalid_grant"})
+            self.answer(200, {"access_token": token(private, user, roles), "token_type": "Bearer"})
+
+        def answer(self, code: int, body: dict) -> None:
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_) -> None: ...
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Realm)
+    url = f"http://127.0.0.1:{service.server_port}/realms/echo"
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    yield url
+    service.shutdown()
+
+
+@pytest.fixture(scope="module")
+def guarded(realm, tmp_path_factory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("login")
+    settings = {"MONAI_LABEL_AUTH_ENABLE": "true", "MONAI_LABEL_AUTH_REALM_URI": realm}
+    with serve(fill(root / "studies"), root / "log.txt", **settings) as server:
+        yield server
+
+
+def log_in(server: Server, user: str, password: str):
+    import requests
+
+    return requests.post(f"{server.url}/auth/token", {"username": user, "password": password}, timeout=30)
+
+
+def frames(server: Server, bearer: str | None):
+    import requests
+
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return requests.get(f"{server.url}/effusion/frames", headers=headers, timeout=30)
+
+
+def test_nothing_but_the_page_is_answered_without_a_login(guarded):
+    import requests
+
+    described = requests.get(f"{guarded.url}/openapi.json", timeout=30).json()["paths"]
+    open_to_all = {"/auth/", "/auth/token"}
+    tried = 0
+    for path, methods in described.items():
+        for method in set(methods) - {"head"}:
+            if path in open_to_all:
+                continue
+            filled = path.format(**dict.fromkeys(("model", "strategy", "session_id", "task", "method"), "effusion"))
+            for headers in ({}, {"Authorization": "Bearer nonsense"}):
+                answer = requests.request(method, guarded.url + filled, headers=headers, timeout=30)
+                assert answer.status_code == 401, (method, path, answer.status_code)
+            tried += 1
+    assert tried > 15
+    assert "dialog" in requests.get(guarded.url, timeout=30).text
+
+
+def test_a_login_opens_what_its_roles_allow(guarded):
+    answer = log_in(guarded, "ann", "secret")
+    assert answer.status_code == 200
+    shown = frames(guarded, answer.json()["access_token"])
+    assert shown.status_code == 200 and len(shown.json()["frames"]) > 3
+    visitor = log_in(guarded, "visitor", "visit").json()["access_token"]
+    assert frames(guarded, visitor).status_code == 403
+
+
+def test_tokens_that_ran_out_or_that_the_realm_did_not_sign_are_refused(guarded, keys):
+    roles = PASSWORDS["ann"][1]
+    assert frames(guarded, token(keys[0], "ann", roles)).status_code == 200
+    assert frames(guarded, token(keys[0], "ann", roles, seconds=-60)).status_code == 401
+    assert frames(guarded, token(key_pair()[0], "ann", roles)).status_code == 401
+    unsigned = token(keys[0], "ann", roles).rsplit(".", 1)[0] + "."
+    assert frames(guarded, unsigned).status_code == 401
+
+
+def test_a_login_that_fails_says_why(guarded):
+    wrong = log_in(guarded, "ann", "guess")
+    assert wrong.status_code == 401 and "password" in wrong.json()["detail"]
+    broken = log_in(guarded, "broken", "x")
+    assert broken.status_code == 502 and "realm" in broken.json()["detail"]
+    assert "guess" not in guarded.log.read_text()
+
+
+@pytest.mark.slow
+def test_the_page_asks_for_a_login_until_it_is_right(guarded):
+    browser = chromium()
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    try:
+        browser.get(guarded.url)
+        dialog = browser.find_element("id", "login")
+        for password in ("guess", "secret"):
+            WebDriverWait(browser, 20).until(lambda _: dialog.is_displayed())
+            browser.find_element("id", "user").clear()
+            browser.find_element("id", "user").send_keys("ann")
+            browser.find_element("id", "password").send_keys(password)
+            dialog.find_element("tag name", "button").click()
+            if password == "guess":
+                WebDriverWait(browser, 20).until(lambda _: "password" in browser.find_element("id", "refused").text)
+            keep(browser, f"login_{password}")
+        WebDriverWait(browser, 20).until(lambda _: browser.find_elements("css selector", '[data-id="stillb_001"]'))
+        assert not dialog.is_displayed()
+    finally:
+        browser.quit()
