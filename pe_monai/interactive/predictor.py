@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from scipy.ndimage import distance_transform_edt
 from skimage.draw import disk
 from skimage.measure import label
 
@@ -50,8 +51,10 @@ class InteractivePredictor:
 
     Clicks are answered one after the other, each on top of what the ones before it made. A click inside the effusion
     adds the region that it touches, one outside takes it away, up to half way to an earlier click that says otherwise;
-    nothing else changes. A pixel clicked as effusion is in the mask, one clicked as none is not, and of two that
-    contradict each other the later one counts. Answers are kept, so that one more click costs one run of the network.
+    nothing else changes. A click is taken to be in the middle of what is wrong: the outline moves by at most twice the
+    distance between the click and the outline. A pixel clicked as effusion is in the mask, one clicked as none is not,
+    and of two that contradict each other the later one counts. Answers are kept, so that one more click costs one run
+    of the network.
 
     Args:
         bundle: folder of the bundle whose preparation of frames it shares and in which its ``models/interactive.pt``
@@ -157,9 +160,10 @@ class InteractivePredictor:
         scale = self._box(item)[2] / self._predictor.settings["spatial_size"][0]
         if self.local:
             # a click inside only adds and one outside only removes, as who set it expects
-            changes = label(wanted & ~mask if clicks[-1].positive else mask & ~wanted, connectivity=2)
-            near = np.unique(changes[_disk(clicks[-1], REACH * scale, mask.shape)])
-            change = np.isin(changes, near[near > 0])
+            wrong = wanted & ~mask if clicks[-1].positive else mask & ~wanted
+            regions = label(wrong & _within_reach(clicks[-1], mask, sector), connectivity=2)
+            near = np.unique(regions[_disk(clicks[-1], REACH * scale, mask.shape)])
+            change = np.isin(regions, near[near > 0])
             for other in clicks[:-1]:
                 if other.positive != clicks[-1].positive:  # what lies nearer to what was said before keeps, too
                     change &= _distance(clicks[-1], mask.shape) < _distance(other, mask.shape)
@@ -206,6 +210,15 @@ class InteractivePredictor:
 
 def _disk(click: Click, radius: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return disk((click.row, click.column), max(radius, 1.0), shape=shape)
+
+
+def _within_reach(click: Click, mask: np.ndarray, sector: np.ndarray) -> np.ndarray:
+    """Where a click in the middle of what is wrong may move the outline."""
+    agreed = mask if click.positive else sector & ~mask
+    if not agreed.any():
+        return np.ones_like(mask)
+    distance = distance_transform_edt(~agreed)
+    return distance <= 2 * distance[round(click.row), round(click.column)]
 
 
 def _distance(click: Click, shape: tuple[int, ...]) -> np.ndarray:

@@ -60,6 +60,23 @@ def test_a_click_changes_nothing_far_from_it(interactive, phantom):
     assert set(np.unique(changes)) - {0} <= set(np.unique(changes[near]))
 
 
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("away", [1, 4, 9])
+def test_a_click_moves_the_outline_by_twice_its_distance_at_most(interactive, phantom, monkeypatch, positive, away):
+    sector = interactive.predict(phantom.image, []).sector
+    middle = sector.shape[0] // 2
+    start = np.zeros_like(sector)
+    start[:middle] = sector[:middle]  # what lies above the middle
+    last = middle - 1 if positive else middle  # row on the outline's other side, from which the click is `away`
+    row = last + away if positive else last - away
+    probability = np.full(sector.shape, float(positive), np.float32)
+    monkeypatch.setattr(interactive, "_run", lambda *_: probability)
+    monkeypatch.setattr(interactive, "_known", type(interactive._known)())
+    after = interactive.predict(phantom.image, [Click(row, sector.shape[1] // 2, positive)], start).mask
+    changed = np.nonzero(after[:, sector.shape[1] // 2] != start[:, sector.shape[1] // 2])[0]
+    assert abs(changed - last).min() == 1 and abs(changed - last).max() == 2 * away
+
+
 def test_answers_do_not_depend_on_what_was_asked_before(interactive, phantom):
     row, column = inside(interactive, phantom)
     clicks = [Click(row, column, True), Click(row - 8, column - 8, False), Click(row + 3, column + 10, True)]
