@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         budget=find_budget(options.budget),
         settings=parse_settings(options.set),
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the training that runs, too
     outcome = run_study(plan, say=lambda line: print(line, flush=True))
     for error in outcome.errors:
         print(f"pe_monai study: {error}", file=sys.stderr)

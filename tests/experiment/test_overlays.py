@@ -67,6 +67,12 @@ def test_rows_of_the_paper_differ_in_the_network_alone():
     assert improved == baseline
 
 
+def test_what_the_paper_leaves_open_is_as_in_the_bundle():
+    ours = json.loads((bundle_dir() / "configs" / "train.json").read_text())["network_def"]
+    improved = json.loads((configs_dir() / "paper_improved.json").read_text())["network_def"]
+    assert improved == {**ours, "in_channels": 3, "out_channels": 3}
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_row_takes_a_step_of_training_and_predicts_one_channel(stack, phantom_root, tmp_path):
     if "smp_unet" in stack:

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from small_bundle import python_environment, run_python
 
 from pe_monai.data import phantom_frame, write_phantom_dataset
 from pe_monai.data.labelme_writer import write_annotation
+from pe_monai.experiment.runs import only_one
 from pe_monai.weights import sha256_of
 
 EPOCHS = 5
@@ -38,8 +41,9 @@ def command(data: Path, output: Path, rows: str) -> list[str]:
     return [sys.executable, "-m", "pe_monai", *arguments]
 
 
-def kill_after(started: list[str], cwd: Path, run: Path, epoch: int) -> None:
-    """Start a study and kill it, and what it started, as soon as a training is past an epoch."""
+@contextmanager
+def past_epoch(started: list[str], cwd: Path, run: Path, epoch: int) -> Iterator[subprocess.Popen]:
+    """Start a study and hand it over as soon as a training is past an epoch."""
     with subprocess.Popen(
         started, cwd=cwd, env=python_environment(), stdout=subprocess.DEVNULL, start_new_session=True
     ) as process:
@@ -49,8 +53,23 @@ def kill_after(started: list[str], cwd: Path, run: Path, epoch: int) -> None:
             if table.is_file() and len(table.read_text().splitlines()) > epoch:
                 break
             time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL, "the study was over before it could be killed"
+        assert process.poll() is None, "the study was over before it could be ended"
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_study_told_to_end_takes_its_training_with_it(data, tmp_path):
+    output = tmp_path / "study"
+    with past_epoch(
+        command(data, output, "paper_baseline"), tmp_path, output / "runs/clip/paper_baseline", 1
+    ) as process:
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+        with only_one(output):  # which its training would hold, too
+            pass
 
 
 def test_two_rows_run_end_to_end_and_a_killed_study_goes_on_to_the_same_end(data, tmp_path):
@@ -61,7 +80,8 @@ def test_two_rows_run_end_to_end_and_a_killed_study_goes_on_to_the_same_end(data
 
     row = "paper_baseline"
     run = killed / "runs" / "clip" / row
-    kill_after(command(data, killed, row), tmp_path, run, epoch=2)
+    with past_epoch(command(data, killed, row), tmp_path, run, epoch=2) as process:
+        os.killpg(process.pid, signal.SIGKILL)
     assert not (run / "trained.json").exists()
     done = run_python(command(data, killed, row), tmp_path, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
