@@ -255,7 +255,7 @@ class Predictor:
             mask=mask,
             probability=probability.astype(np.float32),
             sector=sector > 0,
-            frame=_plain(frame).transpose(0, 1).contiguous().numpy(),  # a third of the time that NumPy takes
+            frame=_plain(frame).transpose(0, 1).numpy(),
             score=frame_score(probability, sector),
             uncertainty=frame_uncertainty(probability, mask, sector),
             meta=dict(frame.meta),
@@ -310,7 +310,9 @@ def _x_first(frame: np.ndarray) -> MetaTensor:
     least = FrameReader().min_side
     if min(frame.shape[:2]) < least:
         raise FrameError(f"is {frame.shape[1]} x {frame.shape[0]} pixels; give at least {least} on each side.")
-    return MetaTensor(torch.from_numpy(np.ascontiguousarray(frame.swapaxes(0, 1))), meta={"original_channel_dim": -1})
+    # a copy as it lies in memory, turned as a view: the caller may go on to draw into the frame
+    turned = torch.from_numpy(np.array(frame, order="C")).transpose(0, 1)
+    return MetaTensor(turned, meta={"original_channel_dim": -1})
 
 
 def _plain(values: torch.Tensor) -> torch.Tensor:

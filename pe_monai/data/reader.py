@@ -113,7 +113,8 @@ class FrameReader(ImageReader):
         return load(path)
 
     def _load_picture(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        reader = PILReader(converter=self._convert_picture)
+        # Pillow turns whole pixels, in a part of the time that NumPy takes for their bytes
+        reader = PILReader(converter=self._convert_picture, reverse_indexing=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the stricter limit
             try:
@@ -123,12 +124,12 @@ class FrameReader(ImageReader):
             except Image.UnidentifiedImageError as error:
                 raise FrameError("holds no image that Pillow knows; give an image file") from error
         array, _ = reader.get_data(picture)
-        return to_uint8(np.atleast_3d(array)), np.eye(4)
+        return to_uint8(np.atleast_3d(array.copy())), np.eye(4)  # Pillow's own pixels are read-only
 
     def _convert_picture(self, picture: Image.Image) -> Image.Image:
         with picture:
             self.check_size(*picture.size, frames=getattr(picture, "n_frames", 1))
-            return plain_picture(picture)
+            return plain_picture(picture).transpose(Image.Transpose.TRANSPOSE)
 
     def _load_nifti(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         reader = NibabelReader()
