@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -30,8 +31,8 @@ def sector_box(sector: torch.Tensor, spatial_size: Sequence[int], margin: int = 
     Raises:
         ValueError: the sector is empty.
     """
-    inside = _plain(sector)[0] > 0
-    rows, columns = torch.where(inside.any(1))[0], torch.where(inside.any(0))[0]
+    inside = _plain(sector)[0].cpu().numpy() > 0
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if len(rows) == 0:
         raise ValueError("the sector is empty: there is nothing to frame.")
     top, bottom = int(rows[0]) - margin, int(rows[-1]) + 1 + margin

@@ -100,8 +100,7 @@ class IsolateSector(Transform):
         """
         frame = _rgb_or_grey_uint8(image)
         sector = find_sector(frame)
-        grey = np.where(sector, _grey(frame), np.float32(0))
-        return _like(image, grey), _like(image, sector.astype(np.float32))
+        return _like(image, _grey(frame) * sector), _like(image, sector)
 
 
 def _like(image: Any, plane: np.ndarray) -> torch.Tensor:

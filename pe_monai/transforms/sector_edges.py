@@ -59,12 +59,12 @@ class Edge:
         return self.sign * (np.hypot(x - self.a, y - self.b) - self.c)
 
     def holds(self, y: np.ndarray, x: np.ndarray, margin: float) -> np.ndarray:
-        """Return where ``depth`` is at least ``-margin``, without a root or a product per pixel of an open grid."""
+        """Return where ``depth`` is at least ``-margin``, with nothing but a comparison per pixel of an open grid."""
         if self.kind == "line":
             return self.a * x >= self.c - margin - self.b * y
         radius = max(self.c - self.sign * margin, 0.0)
-        squared = (x - self.a) ** 2 + (y - self.b) ** 2
-        return squared >= radius**2 if self.sign > 0 else squared <= radius**2
+        across, left = (x - self.a) ** 2, radius**2 - (y - self.b) ** 2
+        return across >= left if self.sign > 0 else across <= left
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ _COARSE_KERNEL = np.concatenate(
 ).astype(np.float32)
 # Offsets that refine the coarse search's, then those
 _WIDE_SHIFTS, _FINE_SHIFTS = np.linspace(-1.5, 1.5, 13), np.linspace(-0.4, 0.4, 13)
+# Parameters around the coarse search's, in its steps
+_TRIALS = np.linspace(-1, 1, 11)
 _TABLE = _kernel(np.arange(-8 * _TABLE_STEPS, 32 * _TABLE_STEPS + 1) / _TABLE_STEPS)
 
 
@@ -215,7 +217,7 @@ class _Search:
         y, x = self._local[:, self._ends[best - 1] if best else 0 : self._ends[best]]
         step = abs(float(grid[1] - grid[0])) if len(grid) > 1 else 0.0
         for width, shifts in ((step, _WIDE_SHIFTS), (step / 6, _FINE_SHIFTS)):
-            trial = parameter + (np.linspace(-width, width, 11) if step else np.zeros(1))
+            trial = parameter + (width * _TRIALS if step else np.zeros(1))
             shift = offset + shifts
             total = _total(level(trial, y, x)[:, None], shift[:, None]) + weight * prior(trial)[:, None]
             i, j = divmod(int(total.argmax()), len(shift))

@@ -49,7 +49,8 @@ def find_sector(image: np.ndarray) -> np.ndarray:
     value = _lowest_channel(image)
     unit = max(value.shape[0] / _REFERENCE[0], value.shape[1] / _REFERENCE[1])
     region, floor = _main_tissue(value, unit)
-    layers = [_without_specks(value >= floor + step) for step in _LAYERS]
+    padded = np.pad(value, 1)
+    layers = [_without_specks(padded >= floor + step) for step in _LAYERS]
     outline = fit_outline(layers, region, unit)
     tissue = layers[-1] & region
     sector = outline.mask(value.shape) if outline is not None else np.zeros(value.shape, bool)
@@ -103,9 +104,12 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
     main = with_core[labels]
     main |= _fragments(coarse, labels * ~main, main, floor)
     hull = _dilated(_hull(main), 7)
-    full = np.repeat(np.repeat(hull, factor, axis=0), factor, axis=1)
-    missing = [(0, max(0, size - have)) for size, have in zip(value.shape, full.shape, strict=True)]
-    return np.pad(full, missing, mode="edge")[: value.shape[0], : value.shape[1]], floor
+    for axis, size in enumerate(value.shape):
+        blocks = hull.shape[axis]
+        repeats = np.full(blocks, factor)
+        repeats[-1] += size - blocks * factor
+        hull = hull.repeat(repeats, axis)
+    return hull, floor
 
 
 def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: int) -> np.ndarray:
@@ -136,11 +140,8 @@ def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: 
 def _block_mean(value: np.ndarray, factor: int) -> np.ndarray:
     """Return the means of ``factor`` x ``factor`` blocks of ``value``; an incomplete last row or column is dropped."""
     height, width = (size // factor * factor for size in value.shape)
-    total = np.zeros((height // factor, width // factor), np.uint32)
-    for row in range(factor):
-        for column in range(factor):
-            total += value[row:height:factor, column:width:factor]
-    return total / float(factor * factor)
+    rows = sum(value[row:height:factor].astype(np.uint32) for row in range(factor))
+    return sum(rows[:, column:width:factor] for column in range(factor)) / float(factor * factor)
 
 
 def _opening(mask: np.ndarray, size: int) -> np.ndarray:
@@ -151,19 +152,18 @@ def _opening(mask: np.ndarray, size: int) -> np.ndarray:
 
 def _dilated(mask: np.ndarray, size: int) -> np.ndarray:
     """Dilate bool ``mask`` by a square of odd ``size``, in a small part of the time a filter of grey values takes."""
-    for axis in (0, 1):
-        source = np.moveaxis(mask, axis, 0)
-        mask = mask.copy()
-        target = np.moveaxis(mask, axis, 0)
+    for _ in range(2):
+        source, mask = mask, mask.copy("K")
         for step in range(1, size // 2 + 1):
-            target[step:] |= source[:-step]
-            target[:-step] |= source[step:]
+            mask[step:] |= source[:-step]
+            mask[:-step] |= source[step:]
+        mask = mask.T
     return mask
 
 
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    """Drop the pixels of ``mask`` that have fewer than three of their eight neighbours in it."""
-    return mask & (_neighbourhood(np.pad(mask, 1)) > 3)
+def _without_specks(padded: np.ndarray) -> np.ndarray:
+    """Return bool (H, W) of (H + 2, W + 2) without the pixels that have fewer than three of their eight neighbours."""
+    return padded[1:-1, 1:-1] & (_neighbourhood(padded) > 3)
 
 
 def _neighbourhood(padded: np.ndarray) -> np.ndarray:
@@ -205,7 +205,5 @@ def _lower_hull(rows: list[int], values: list[int]) -> list[tuple[int, int]]:
 
 def _is_plausible(sector: np.ndarray, tissue: np.ndarray, region: np.ndarray) -> bool:
     """Say whether the fitted ``sector`` holds the ``tissue`` and little else than its surroundings ``region``."""
-    area = int(sector.sum())
-    if area == 0:
-        return False
-    return bool((tissue & sector).sum() >= 0.9 * tissue.sum() and (sector & region).sum() >= 0.4 * area)
+    area, held, shared = (np.count_nonzero(mask) for mask in (sector, tissue & sector, sector & region))
+    return area > 0 and held >= 0.9 * np.count_nonzero(tissue) and shared >= 0.4 * area
