@@ -140,8 +140,11 @@ def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: 
 def _block_mean(value: np.ndarray, factor: int) -> np.ndarray:
     """Return the means of ``factor`` x ``factor`` blocks of ``value``; an incomplete last row or column is dropped."""
     height, width = (size // factor * factor for size in value.shape)
-    rows = sum(value[row:height:factor].astype(np.uint32) for row in range(factor))
-    return sum(rows[:, column:width:factor] for column in range(factor)) / float(factor * factor)
+    rows = value[:height].reshape(-1, factor, value.shape[1]).sum(axis=1, dtype=np.uint32)
+    total = np.zeros((height // factor, width // factor), np.uint32)
+    for column in range(factor):
+        total += rows[:, column:width:factor]
+    return total / float(factor * factor)
 
 
 def _opening(mask: np.ndarray, size: int) -> np.ndarray:
@@ -206,4 +209,4 @@ def _lower_hull(rows: list[int], values: list[int]) -> list[tuple[int, int]]:
 def _is_plausible(sector: np.ndarray, tissue: np.ndarray, region: np.ndarray) -> bool:
     """Say whether the fitted ``sector`` holds the ``tissue`` and little else than its surroundings ``region``."""
     area, held, shared = (np.count_nonzero(mask) for mask in (sector, tissue & sector, sector & region))
-    return area > 0 and held >= 0.9 * np.count_nonzero(tissue) and shared >= 0.4 * area
+    return bool(area > 0 and held >= 0.9 * np.count_nonzero(tissue) and shared >= 0.4 * area)
