@@ -12,9 +12,20 @@ from monai.inferers import SimpleInferer
 
 
 def has_fast_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower than float32."""
-    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(check() for check in checks if check is not None)
+    """Whether this CPU is faster in bfloat16 than in float32: with AMX, or with AVX-512 BF16 that is not Intel's.
+
+    An Intel Xeon with AVX-512 BF16 but without AMX took 1.1 to 1.2 times as long in bfloat16 to outline a frame, and
+    1.4 times as long to train on one.
+    """
+    if _ask("_is_amx_tile_supported"):
+        return True
+    name = (_ask("get_capabilities") or {}).get("cpu_name", "")
+    return bool(_ask("_is_avx512_bf16_supported")) and "Intel" not in name
+
+
+def _ask(function: str) -> Any:
+    """What a function of `torch.cpu` says of this CPU; None where this version of PyTorch lacks it."""
+    return getattr(torch.cpu, function, lambda: None)()
 
 
 class FrameInferer(SimpleInferer):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pe_monai.inferers import FrameInferer
+from pe_monai.inferers import FrameInferer, has_fast_bf16
 
 
 def left_half(x: torch.Tensor) -> torch.Tensor:
@@ -57,3 +57,26 @@ def test_temperature_divides_the_logits():
 def test_temperature_zero_is_refused():
     with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
         FrameInferer(temperature=0)
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512_bf16", "name", "fast"),
+    [
+        (True, True, "Intel Xeon", True),
+        (False, True, "Intel Xeon", False),
+        (False, True, "AMD EPYC", True),
+        (False, False, "AMD EPYC", False),
+    ],
+)
+def test_bfloat16_is_for_processors_that_gain_by_it(monkeypatch, amx, avx512_bf16, name, fast):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name}, raising=False)
+    assert has_fast_bf16() is fast
+    assert FrameInferer(amp=True).cpu_amp is fast
+
+
+def test_bfloat16_is_left_out_where_pytorch_cannot_tell(monkeypatch):
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported", "get_capabilities"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert has_fast_bf16() is False
