@@ -39,6 +39,8 @@ def correct(
 ) -> Session:
     """Click in the middle of the largest error until none is left, or ``most`` times.
 
+    Truth outside the sector that was found cannot be clicked; it still counts in Dice.
+
     Args:
         predictor: what answers.
         frame: uint8 (H, W) or (H, W, 3).
@@ -46,10 +48,11 @@ def correct(
         start: outline to begin with, (H, W) bool.
         most: clicks.
     """
+    sector = predictor.predict(frame, [], start).sector
     mask, clicks = start, []
     values, seconds = [dice(mask, truth)], []
     for _ in range(most):
-        centre = error_centre(mask, truth)
+        centre = error_centre(mask, truth & sector)
         if centre is None:
             break
         clicks.append(Click(*centre))

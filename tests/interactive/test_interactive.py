@@ -115,6 +115,12 @@ def test_corrections_of_an_empty_outline_help(interactive, phantom):
     assert session.dice[0] == 0 and session.dice[-1] > 0.5
 
 
+def test_truth_outside_the_sector_is_not_clicked_but_counts(interactive, phantom):
+    truth = ~interactive.predict(phantom.image, []).sector
+    session = correct(interactive, phantom.image, truth, np.zeros_like(truth), most=2)
+    assert session.dice == (0.0,)
+
+
 def test_summary_by_hand():
     assert dice(np.zeros((2, 2), bool), np.zeros((2, 2), bool)) == 1
     found = summarise([Session((0.5, 0.9, 0.8), (0.1, 0.1)), Session((0.95,), ())], most=2, goals=(0.9,))
