@@ -16,6 +16,7 @@ from pe_monai.evaluation.scores import MIN_PIXELS
 from pe_monai.interactive import InteractivePredictor
 from pe_monai.interactive.evaluation import Session, correct, summarise
 from pe_monai.predictor import Predictor
+from pe_monai.runtimes.accuracy import read_labels
 
 
 def main() -> None:
@@ -31,9 +32,9 @@ def main() -> None:
     automatic, interactive = Predictor(), InteractivePredictor(weights=options.weights)
     large, small, empty = f"effusion of at least {MIN_PIXELS} px", f"effusion below {MIN_PIXELS} px", "no effusion"
     sessions: dict[str, list[Session]] = {large: [], small: [], empty: []}
-    for item in load_datalist("clip", "validation", options.data)[options.first :: options.every]:
-        frame = np.asarray(Image.open(item["image"]).convert("RGB"))
-        truth = np.asarray(Image.open(item["label"]))[..., 1] > 127
+    items = load_datalist("clip", "validation", options.data)[options.first :: options.every]
+    for path, truth in read_labels(items, min_pixels=0).items():
+        frame = np.asarray(Image.open(path).convert("RGB"))
         start = automatic.predict([frame])[0].mask
         session = correct(interactive, frame, truth, start, options.clicks)
         size = int(truth.sum())

@@ -87,9 +87,9 @@ def _frames(options: argparse.Namespace, output: Path) -> tuple[list[Path], dict
 
 
 def _machine() -> str:
-    bf16 = "with" if has_fast_bf16() else "without"
+    bf16 = "faster" if has_fast_bf16() else "not faster"
     return (
-        f"{platform.machine()}, {bf16} bfloat16 in hardware; {torch.get_num_threads()} threads; torch "
+        f"{platform.machine()}, {bf16} in bfloat16; {torch.get_num_threads()} threads; torch "
         f"{torch.__version__}, Python {platform.python_version()}. Medians of rivals run in turns."
     )
 

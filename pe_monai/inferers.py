@@ -14,8 +14,7 @@ from monai.inferers import SimpleInferer
 def has_fast_bf16() -> bool:
     """Whether this CPU is faster in bfloat16 than in float32: with AMX, or with AVX-512 BF16 that is not Intel's.
 
-    An Intel Xeon with AVX-512 BF16 but without AMX took 1.1 to 1.2 times as long in bfloat16 to outline a frame, and
-    1.4 times as long to train on one.
+    Intel's with AVX-512 BF16 alone are slower in it, as the README's measurement of runtimes shows.
     """
     if _ask("_is_amx_tile_supported"):
         return True

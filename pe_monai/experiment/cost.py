@@ -40,7 +40,7 @@ class Cost:
 def measure_costs(runs: Sequence[Run], rounds: int = ROUNDS) -> list[Cost]:
     """Measure the networks of several runs on the CPU, in turns, so that what else the machine does hits all alike.
 
-    Each runs as the bundle runs it: channels-last, bfloat16 where the CPU multiplies it in hardware.
+    Each runs as the bundle runs it: channels-last, bfloat16 where the CPU gains by it.
 
     Args:
         runs: their rows, budgets and settings say which networks.
