@@ -1,12 +1,14 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Ignite handlers that MONAI lacks: training that survives a kill, and the best weights kept."""
+"""What MONAI's engines lack: training that survives a kill, the best weights kept, batches augmented on the device."""
 
+from pe_monai.training.batches import AugmentBatch
 from pe_monai.training.checkpoint import BestWeights, EarlyStop, StopOnNan, TrainingState, warm_start
 from pe_monai.training.growth import grow_start
 from pe_monai.training.reporting import CsvMetrics, loss_of, progress_bar
 
 __all__ = [
+    "AugmentBatch",
     "BestWeights",
     "CsvMetrics",
     "EarlyStop",

@@ -17,24 +17,68 @@ from monai.transforms import MapTransform, RandomizableTransform
 from pe_monai.transforms.ranges import Range, as_range
 
 
-def probe_position(sector: torch.Tensor) -> tuple[float, float]:
-    """(row, column) of the middle of the top edge of a sector (1, H, W); (0, W / 2) of an empty one."""
-    rows = torch.where((sector[0] > 0).any(1))[0]
-    if len(rows) == 0:
-        return 0.0, sector.shape[2] / 2
-    columns = torch.where(sector[0, rows[0]] > 0)[0]
-    return float(rows[0]), float(columns.float().mean())
+def probe_position(sector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(row, column) of the middle of the top edge of sectors (..., 1, H, W), both (...); (0, W / 2) of an empty one."""
+    inside = sector[..., 0, :, :] > 0
+    row = inside.any(-1).int().argmax(-1)
+    top = inside.take_along_dim(row[..., None, None], -2)[..., 0, :]
+    columns = torch.arange(sector.shape[-1], dtype=torch.float32, device=sector.device)
+    count = top.sum(-1)
+    column = (top * columns).sum(-1) / count.clamp(min=1)
+    return row.float(), torch.where(count > 0, column, sector.shape[-1] / 2)
 
 
 def polar_grid(sector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Depth (pixels) and angle (radians, 0 straight down, positive to the right) of each pixel, both (1, H, W)."""
-    row, column = probe_position(sector)
-    y = torch.arange(sector.shape[1], dtype=torch.float32, device=sector.device)[:, None] - row
-    x = torch.arange(sector.shape[2], dtype=torch.float32, device=sector.device)[None] - column
-    return torch.hypot(y, x)[None], torch.atan2(x, y.clamp(min=0.5))[None]
+    """Depth (pixels) and angle (radians, 0 straight down, positive to the right) of each pixel, both (..., 1, H, W)."""
+    row, column = (place[..., None, None, None] for place in probe_position(sector))
+    y = torch.arange(sector.shape[-2], dtype=torch.float32, device=sector.device)[:, None] - row
+    x = torch.arange(sector.shape[-1], dtype=torch.float32, device=sector.device) - column
+    return torch.hypot(y, x), torch.atan2(x, y.clamp(min=0.5)).expand(torch.broadcast_shapes(x.shape, y.shape))
 
 
-class RandGain(RandomizableTransform):
+def _largest(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """The largest of values (..., 1, H, W), none below 0, inside: (..., 1, 1, 1)."""
+    return (values * inside).amax((-3, -2, -1), keepdim=True)
+
+
+class _RandSector(RandomizableTransform):
+    """A random change of the grey values inside the sector, of one frame or of a batch of them."""
+
+    def draw(self) -> list[float]:
+        """The numbers of one change."""
+        raise NotImplementedError
+
+    def change(self, img: torch.Tensor, sector: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Change frames (B, 1, H, W) by the numbers drawn for them (B, N)."""
+        raise NotImplementedError
+
+    def randomize(self, data: None = None) -> None:
+        super().randomize(None)
+        self._drawn = self.draw() if self._do_transform else None
+
+    def __call__(self, img: torch.Tensor, sector: torch.Tensor, randomize: bool = True) -> torch.Tensor:
+        """(1, H, W) and its sector (1, H, W) to (1, H, W)."""
+        if randomize:
+            self.randomize()
+        if self._drawn is None:
+            return img
+        return self.change(img[None], sector[None], torch.tensor([self._drawn], device=img.device))[0]
+
+    def batch(self, img: torch.Tensor, sector: torch.Tensor) -> torch.Tensor:
+        """(B, 1, H, W) and their sectors (B, 1, H, W) to (B, 1, H, W), one draw a frame."""
+        drawn = {}
+        for k in range(len(img)):
+            self.randomize()
+            if self._drawn is not None:
+                drawn[k] = self._drawn
+        if not drawn:
+            return img
+        which = torch.tensor(list(drawn), device=img.device)
+        numbers = torch.tensor(list(drawn.values()), device=img.device)
+        return img.index_copy(0, which, self.change(img[which], sector[which], numbers))
+
+
+class RandGain(_RandSector):
     """Change the receive gain and the grey map: ``clip(gain * image ** gamma + offset, 0, 1)`` inside the sector.
 
     Args:
@@ -51,25 +95,20 @@ class RandGain(RandomizableTransform):
         gamma: Range = (0.7, 1.4),
         offset: Range = (-0.05, 0.05),
     ) -> None:
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(prob)
         self.gain = as_range("gain", gain, above=0)
         self.gamma = as_range("gamma", gamma, above=0)
         self.offset = as_range("offset", offset, above=-1.0001, most=1)
 
-    def randomize(self, data: None = None) -> None:
-        super().randomize(None)
-        if self._do_transform:
-            self._gain, self._gamma, self._offset = (self.R.uniform(*r) for r in (self.gain, self.gamma, self.offset))
+    def draw(self) -> list[float]:
+        return [self.R.uniform(*r) for r in (self.gain, self.gamma, self.offset)]
 
-    def __call__(self, img: torch.Tensor, sector: torch.Tensor, randomize: bool = True) -> torch.Tensor:
-        if randomize:
-            self.randomize()
-        if not self._do_transform:
-            return img
-        return (img.pow(self._gamma) * self._gain + self._offset).clamp(0, 1) * (sector > 0)
+    def change(self, img: torch.Tensor, sector: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        gain, gamma, offset = drawn[..., None, None, None].unbind(1)
+        return (img.pow(gamma) * gain + offset).clamp(0, 1) * (sector > 0)
 
 
-class RandTimeGain(RandomizableTransform):
+class RandTimeGain(_RandSector):
     """Change the time-gain compensation: a smooth random factor along the depth, as set by a machine's sliders.
 
     Args:
@@ -79,34 +118,28 @@ class RandTimeGain(RandomizableTransform):
     """
 
     def __init__(self, prob: float = 0.5, strength: float = 0.4, sliders: int = 6) -> None:
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(prob)
         if strength < 0 or sliders < 2:
             raise ValueError(f"strength must be 0 or more and sliders 2 or more, got {strength} and {sliders}.")
         self.strength = strength
         self.sliders = sliders
 
-    def randomize(self, data: None = None) -> None:
-        super().randomize(None)
-        if self._do_transform:
-            self._factors = self.R.uniform(-self.strength, self.strength, self.sliders)
+    def draw(self) -> list[float]:
+        return self.R.uniform(-self.strength, self.strength, self.sliders).tolist()
 
-    def __call__(self, img: torch.Tensor, sector: torch.Tensor, randomize: bool = True) -> torch.Tensor:
-        if randomize:
-            self.randomize()
-        if not self._do_transform:
-            return img
+    def change(self, img: torch.Tensor, sector: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         inside = sector > 0
         depth, _ = polar_grid(sector)
-        deepest = max(float((depth * inside).max()), 1.0)
-        factors = torch.as_tensor(self._factors, dtype=torch.float32, device=img.device).exp()
-        position = (depth / deepest).clamp(0, 1) * (self.sliders - 1)
-        below = position.floor().clamp(max=self.sliders - 2).long()
+        factors = drawn.exp()
+        position = (depth / _largest(depth, inside).clamp(min=1)).clamp(0, 1) * (self.sliders - 1)
+        below = position.floor().clamp(max=self.sliders - 2)
         share = position - below
-        curve = factors[below] * (1 - share) + factors[below + 1] * share
-        return (img * curve).clamp(0, 1) * inside
+        slider = below.long().flatten(1)
+        near, far = (factors.gather(1, slider + k).view_as(share) for k in (0, 1))
+        return (img * (near * (1 - share) + far * share)).clamp(0, 1) * inside
 
 
-class RandAcousticShadow(RandomizableTransform):
+class RandAcousticShadow(_RandSector):
     """Cast the shadow of a rib or of lung: a darkened wedge behind a random depth, with soft sides.
 
     Args:
@@ -123,38 +156,28 @@ class RandAcousticShadow(RandomizableTransform):
         darkness: Range = (0.4, 0.95),
         start: Range = (0.0, 0.5),
     ) -> None:
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(prob)
         self.width = as_range("width", width, above=0)
         self.darkness = as_range("darkness", darkness, above=-1e-9, most=1)
         self.start = as_range("start", start, above=-1e-9, most=1)
 
-    def randomize(self, data: None = None) -> None:
-        super().randomize(None)
-        if self._do_transform:
-            self._side = self.R.uniform(-1, 1)
-            self._width, self._darkness, self._start = (
-                self.R.uniform(*r) for r in (self.width, self.darkness, self.start)
-            )
+    def draw(self) -> list[float]:
+        return [self.R.uniform(-1, 1)] + [self.R.uniform(*r) for r in (self.width, self.darkness, self.start)]
 
-    def __call__(self, img: torch.Tensor, sector: torch.Tensor, randomize: bool = True) -> torch.Tensor:
-        if randomize:
-            self.randomize()
+    def change(self, img: torch.Tensor, sector: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        side, width, darkness, start = drawn[..., None, None, None].unbind(1)
         inside = sector > 0
-        if not self._do_transform or not inside.any():
-            return img
         depth, angle = polar_grid(sector)
-        centre = self._side * float(angle[inside].abs().max())
-        across = torch.exp(-(((angle - centre) / self._width) ** 4))
-        behind = torch.sigmoid((depth - self._start * float(depth[inside].max())) / 2)
-        return img * (1 - self._darkness * across * behind) * inside
+        centre = side * _largest(angle.abs(), inside)
+        across = torch.exp(-(((angle - centre) / width) ** 4))
+        behind = torch.sigmoid((depth - start * _largest(depth, inside)) / 2)
+        return img * (1 - darkness * across * behind) * inside
 
 
 class _RandSectord(MapTransform, RandomizableTransform):
     """One draw for all keys of a dictionary; the sector lies under ``sector_key``."""
 
-    def __init__(
-        self, keys: KeysCollection, transform: RandomizableTransform, sector_key: str, allow_missing_keys: bool
-    ) -> None:
+    def __init__(self, keys: KeysCollection, transform: _RandSector, sector_key: str, allow_missing_keys: bool) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, transform.prob)
         self.transform = transform
@@ -170,6 +193,13 @@ class _RandSectord(MapTransform, RandomizableTransform):
         self.transform.randomize(None)
         for key in self.key_iterator(d):
             d[key] = self.transform(d[key], d[self.sector_key], randomize=False)
+        return d
+
+    def batch(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """The same for a batch, every value (B, 1, H, W), with one draw a frame; for a single key."""
+        d = dict(data)
+        (key,) = self.key_iterator(d)
+        d[key] = self.transform.batch(d[key], d[self.sector_key])
         return d
 
 

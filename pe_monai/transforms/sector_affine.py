@@ -16,24 +16,24 @@ from pe_monai.transforms.ranges import Range, as_range
 
 
 def sector_affine(
-    img: torch.Tensor, matrix: torch.Tensor, centre: tuple[float, float], mode: str = "bilinear"
+    img: torch.Tensor, matrix: torch.Tensor, centre: torch.Tensor, mode: str = "bilinear"
 ) -> torch.Tensor:
-    """Resample a frame by an affine map about a point; beyond the frame's border it is zero.
+    """Resample frames, each by its affine map about a point; beyond a frame's border it is zero.
 
     Args:
-        img: (C, H, W).
-        matrix: (2, 3) in pixels and (x, y) order: maps a point of the result, relative to ``centre``, to its source.
-        centre: (row, column) in pixels that the map's linear part leaves in place.
+        img: (B, C, H, W).
+        matrix: (B, 2, 3) in pixels and (x, y) order: maps a point of the result, relative to ``centre``, to its source.
+        centre: (B, 2), row and column in pixels that the map's linear part leaves in place.
         mode: "bilinear" or "nearest".
     """
-    height, width = img.shape[1:]
-    y = torch.arange(height, dtype=torch.float32, device=img.device) - centre[0]
-    x = torch.arange(width, dtype=torch.float32, device=img.device) - centre[1]
-    m = matrix.tolist()
-    source_x = m[0][0] * x[None] + m[0][1] * y[:, None] + (m[0][2] + centre[1])
-    source_y = m[1][0] * x[None] + m[1][1] * y[:, None] + (m[1][2] + centre[0])
+    height, width = img.shape[2:]
+    m, (row, column) = matrix[..., None, None], centre[..., None, None].unbind(1)
+    y = torch.arange(height, dtype=torch.float32, device=img.device)[:, None] - row
+    x = torch.arange(width, dtype=torch.float32, device=img.device) - column
+    source_x = m[:, 0, 0] * x + m[:, 0, 1] * y + (m[:, 0, 2] + column)
+    source_y = m[:, 1, 0] * x + m[:, 1, 1] * y + (m[:, 1, 2] + row)
     grid = torch.stack([(2 * source_x + 1) / width - 1, (2 * source_y + 1) / height - 1], dim=-1)
-    return F.grid_sample(img[None], grid[None], mode=mode, padding_mode="zeros", align_corners=False)[0]
+    return F.grid_sample(img, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 class RandSectorAffined(MapTransform, RandomizableTransform):
@@ -93,24 +93,37 @@ class RandSectorAffined(MapTransform, RandomizableTransform):
         return torch.tensor([[across * cos, -across * sin, shift_x], [down * sin, down * cos, shift_y]])
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        matrix = self.randomize(data[self.sector_key].shape[-2:])
+        if matrix is None:
+            return dict(data)
+        one = {key: data[key][None] for key in (*self.key_iterator(data), self.sector_key)}
+        return {**data, **{key: moved[0] for key, moved in self._move(one, matrix[None]).items()}}
+
+    def batch(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """The same for a batch, every value (B, C, H, W), with one draw a frame."""
         d = dict(data)
         sector = d[self.sector_key]
-        matrix = self.randomize(sector.shape[1:])
-        if matrix is None:
-            return d
-        keys = [key for key in self.key_iterator(d) if key != self.sector_key]
-        channels = [d[key].shape[0] for key in keys]
-        planes = torch.cat([d[key].float() for key in keys] + [sector.float()])
-        moved = sector_affine(planes, matrix, _middle(sector))
-        inside = (moved[-1:] >= 0.5).float()
-        for key, plane in zip(keys, moved[:-1].split(channels), strict=True):
-            d[key] = plane * inside
-        d[self.sector_key] = inside
-        return d
+        still = torch.eye(2, 3)
+        drawn = [self.randomize(sector.shape[-2:]) for _ in range(len(sector))]
+        matrices = torch.stack([still if matrix is None else matrix for matrix in drawn]).to(sector.device)
+        return {**d, **self._move({key: d[key] for key in (*self.key_iterator(d), self.sector_key)}, matrices)}
+
+    def _move(self, batch: Mapping[Hashable, torch.Tensor], matrices: torch.Tensor) -> dict[Hashable, torch.Tensor]:
+        sector = batch[self.sector_key]
+        keys = [key for key in batch if key != self.sector_key]
+        planes = torch.cat([batch[key].float() for key in keys] + [sector.float()], dim=1)
+        moved = sector_affine(planes, matrices, _middle(sector))
+        inside = (moved[:, -1:] >= 0.5).float()
+        planes = moved[:, :-1].split([batch[key].shape[1] for key in keys], dim=1)
+        return {self.sector_key: inside, **{key: plane * inside for key, plane in zip(keys, planes, strict=True)}}
 
 
-def _middle(sector: torch.Tensor) -> tuple[float, float]:
-    rows, columns = (torch.where((sector[0] > 0).any(dim))[0] for dim in (1, 0))
-    if len(rows) == 0:
-        return (sector.shape[1] - 1) / 2, (sector.shape[2] - 1) / 2
-    return float(rows[0] + rows[-1]) / 2, float(columns[0] + columns[-1]) / 2
+def _middle(sector: torch.Tensor) -> torch.Tensor:
+    """(row, column) of the middle of each sector (B, 1, H, W), or of the frame where there is none: (B, 2)."""
+    inside = sector[:, 0] > 0
+    middles = []
+    for dim in (2, 1):
+        along = inside.any(dim).int()
+        first, last = along.argmax(1), along.shape[1] - 1 - along.flip(1).argmax(1)
+        middles.append((first + last) / 2)
+    return torch.stack(middles, dim=1)

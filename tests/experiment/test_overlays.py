@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import decollate_batch, list_data_collate
+from PIL import Image
 
 from pe_monai.data import effusion_pixels
 from pe_monai.paths import bundle_dir, configs_dir
@@ -118,3 +120,34 @@ def test_positives_only_trains_on_frames_with_effusion(phantom_root, tmp_path):
     every, positive = listed.values()
     assert 0 < len(positive) < len(every)
     assert all(item in every for item in positive)
+
+
+def test_batched_augments_whole_batches_with_the_transforms_of_the_bundle(phantom_root, tmp_path):
+    stack = read_stack("batched", phantom_root, tmp_path)
+    item = stack.get_parsed_content("train#dataset#data")[0]
+    transform = stack.get_parsed_content("train#preprocessing")
+    assert torch.equal(transform(item)["image"], transform(item)["image"])  # nothing random, so all of it is cached
+    batch = list_data_collate([transform(item)] * 3)
+    image, label = stack.get_parsed_content("train#trainer#prepare_batch")(batch, torch.device("cpu"))
+    assert image.shape == label.shape == (3, 1, 64, 96)
+    assert not torch.equal(image[0], image[1])
+    plain = read_stack("small_budget", phantom_root, tmp_path).get_parsed_content("train#random_transforms")
+    assert [type(t) for t in stack.get_parsed_content("train#augmentation").transforms] == [type(t) for t in plain]
+
+
+def test_taught_mixes_what_a_network_said_into_the_labels(phantom_root, tmp_path):
+    stack = read_stack("taught", phantom_root, tmp_path)
+    stack["train#random_transforms"] = []
+    stack["train#taught_dir"] = str(tmp_path / "taught")
+    item = next(i for i in stack.get_parsed_content("train#dataset#data") if effusion_pixels(i["label"]) > 500)
+    assert Path(item["taught"]) == tmp_path / f"taught/fold{item['fold']}/probabilities/{Path(item['image']).name}"
+    said = np.zeros((224, 320), np.uint8)
+    said[100:] = 204
+    Path(item["taught"]).parent.mkdir(parents=True)
+    Image.fromarray(said).save(item["taught"])
+    mixed = stack.get_parsed_content("train#preprocessing")(item)["label"]
+    untaught = read_stack("small_budget", phantom_root, tmp_path)
+    untaught["train#random_transforms"], untaught["spatial_size"] = [], [64, 96]
+    truth = untaught.get_parsed_content("train#preprocessing")(item)["label"]
+    taught = (mixed - 0.3 * truth) / 0.7
+    assert taught[0, :16].max() == pytest.approx(0, abs=1e-5) and taught[0, 40:48, 40:56].min() == pytest.approx(0.8)

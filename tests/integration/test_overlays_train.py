@@ -18,7 +18,7 @@ from pe_monai.paths import bundle_dir, configs_dir
 
 PEERS = ("basic_unet", "flexible_unet", "seg_resnet", SMP_ROW)
 CHANGES = [path.stem for path in sorted(configs_dir().glob("ablate_*.json"))]
-CHANGES += ["instance_norm", "positives_only", "small_budget", "full_budget", "wide"]
+CHANGES += ["instance_norm", "positives_only", "small_budget", "full_budget", "wide", "batched"]
 ROWS = ["paper_baseline", "paper_improved", *(f"paper_improved+{name}" for name in CHANGES), *PEERS]
 
 pytestmark = pytest.mark.slow

@@ -106,12 +106,16 @@ def test_the_sector_may_be_a_key_too_and_keys_may_be_missing(sample):
 
 
 def test_the_map_goes_from_the_result_to_its_source():
-    image = torch.zeros(1, 20, 30)
-    image[:, 5, 8] = 1
-    moved = sector_affine(image, torch.tensor([[1.0, 0, 3], [0, 1.0, -2]]), (9.5, 14.5), mode="nearest")
-    assert torch.nonzero(moved).tolist() == [[0, 7, 5]]
-    turned = sector_affine(image, torch.tensor([[0, 1.0, 0], [-1.0, 0, 0]]), (10, 10), mode="nearest")
-    assert torch.nonzero(turned).tolist() == [[0, 8, 15]]
+    image = torch.zeros(1, 1, 20, 30)
+    image[..., 5, 8] = 1
+    moved = sector_affine(
+        image, torch.tensor([[[1.0, 0, 3], [0, 1.0, -2]]]), torch.tensor([[9.5, 14.5]]), mode="nearest"
+    )
+    assert torch.nonzero(moved).tolist() == [[0, 0, 7, 5]]
+    turned = sector_affine(
+        image, torch.tensor([[[0, 1.0, 0], [-1.0, 0, 0]]]), torch.tensor([[10.0, 10.0]]), mode="nearest"
+    )
+    assert torch.nonzero(turned).tolist() == [[0, 0, 8, 15]]
 
 
 @pytest.mark.parametrize(
