@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import inspect
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import jwt
 import requests
@@ -52,8 +55,12 @@ def fill(app: FastAPI) -> None:
     """Give an application the requests, the answers to errors and the guards."""
     # PyJWT 2 refuses tokens unless it is told which signatures to accept, which MONAI Label does not do
     auth.jwt = _Jwt  # type: ignore[assignment]
+    app.dependency_overrides[auth.get_current_user] = _in_a_thread(auth.get_current_user)
     if settings.MONAI_LABEL_AUTH_ENABLE:
-        app.include_router(login.router)
+        for route in login.router.routes:
+            app.add_api_route(
+                route.path, _in_a_thread(route.endpoint), methods=route.methods, response_model=route.response_model
+            )
     for router in (page_routes.router, page_routes.api, routes.router):
         app.include_router(router)
     for module in (info, batch_infer, train, scoring, datastore, model):
@@ -77,6 +84,20 @@ def fill(app: FastAPI) -> None:
         origins=origins,
         local=os.environ.get("PE_MONAI_LABEL_HOST", "") in LOOPBACK,
     )
+
+
+def _in_a_thread(call: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    """The same as a plain function, which FastAPI runs beside its event loop.
+
+    MONAI Label asks the login's realm from coroutines: a realm that hangs would hold up every request of everybody.
+    """
+
+    def plain(**arguments: Any) -> Any:
+        return asyncio.run(call(**arguments))
+
+    plain.__name__ = call.__name__
+    plain.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
+    return plain
 
 
 async def _answer(code: int, request: Request, error: Exception) -> JSONResponse:

@@ -59,6 +59,8 @@ def realm(keys) -> Iterator[str]:
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
             user, password = form["username"][0], form["password"][0]
+            if user == "late":
+                time.sleep(6)
             if user == "broken":
                 return self.answer(500, {})
             expected, roles = PASSWORDS.get(user, (None, []))
@@ -144,6 +146,18 @@ def test_a_login_that_fails_says_why(guarded):
     broken = log_in(guarded, "broken", "x")
     assert broken.status_code == 502 and "realm" in broken.json()["detail"]
     assert "guess" not in guarded.log.read_text()
+
+
+def test_a_realm_that_hangs_holds_up_nobody_else(guarded):
+    late: list[int] = []
+    asking = threading.Thread(target=lambda: late.append(log_in(guarded, "late", "x").status_code))
+    asking.start()
+    time.sleep(1)
+    begin = time.monotonic()
+    assert log_in(guarded, "ann", "secret").status_code == 200
+    assert time.monotonic() - begin < 4
+    asking.join()
+    assert late == [401]
 
 
 @pytest.mark.slow
