@@ -21,6 +21,8 @@ from pe_monai.inferers import has_fast_bf16
 from pe_monai.runtimes import read_manifest
 from pe_monai.runtimes.accuracy import read_labels
 
+SINGLE = ", no mirroring"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=64, metavar="N", help="frames of the whole path (default: 64)")
     parser.add_argument("--calibrate", type=int, default=20, metavar="N", help="images to quantize with; 0: no int8")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that share the path; 1: none")
+    parser.add_argument("--no-flip", action="store_true", help="also the whole path without averaging mirrored frames")
     parser.add_argument("--only", choices=("networks", "path"), help="one part alone")
     options = parser.parse_args()
     if options.threads:
@@ -60,6 +63,12 @@ def main() -> None:
         for folder in options.exports:
             name = f"{read_manifest(folder)['format']} {read_manifest(folder)['precision']} (exported)"
             shared[name] = (options.bundle, "cpu", 8, amp, folder)
+        if options.no_flip:
+            single = predictors(options.bundle, options.exports, flip=False)
+            rivals |= {f"{name}{SINGLE}": predictor for name, predictor in single.items()}
+            shared |= {
+                f"{name}{SINGLE}": (*model[:3], {**amp, "flip": False}, model[4]) for name, model in shared.items()
+            }
         if options.workers < 2:
             shared = {}
         paths, points = compare_paths(rivals, files, labels, options.rounds, shared, options.workers)

@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser
 from benchmarks.timing import in_turns, table
 from pe_monai.data import load_datalist, write_phantom_dataset
 from pe_monai.inferers import FrameInferer
-from pe_monai.paths import bundle_dir
+from pe_monai.paths import bundle_dir, configs_dir
 
 
 def main() -> None:
@@ -33,11 +33,11 @@ def main() -> None:
         data = options.data or write_phantom_dataset(Path(folder) / "phantoms", folds=(1, 8), clips_per_fold=24)
         items = load_datalist("clip", "training", data)
         items = (items * (1 + options.frames // len(items)))[: options.frames]
-        bundle = _bundle(items, folder)
-        trainer = bundle.get_parsed_content("train#trainer")
+        bundle, batched = _bundle(items, f"{folder}/plain"), _bundle(items, f"{folder}/batched", "batched")
         rivals = {
             "bare loop, bf16 and channels-last": _bare(bundle, options.frames, fast=True),
-            "the bundle's epoch, its checkpoint and logs included": trainer.run,
+            "the bundle's epoch, its checkpoint and logs included": bundle.get_parsed_content("train#trainer").run,
+            "the same with configs/batched.json": batched.get_parsed_content("train#trainer").run,
             "bare loop, fp32": _bare(bundle, options.frames, fast=False),
         }
         times = in_turns(rivals, options.rounds, options.frames)
@@ -47,10 +47,11 @@ def main() -> None:
     print(table(["training", "ms a frame", "ratio", "CPU ms a frame"], rows))
 
 
-def _bundle(items: list[dict], folder: str) -> ConfigParser:
+def _bundle(items: list[dict], folder: str, *overlays: str) -> ConfigParser:
     """The bundle's training of one epoch over some frames, from the cache, without a validation."""
     parser = ConfigParser()
-    parser.read_config(str(bundle_dir() / "configs" / "train.json"))
+    files = [bundle_dir() / "configs" / "train.json", *(configs_dir() / f"{name}.json" for name in overlays)]
+    parser.read_config([str(file) for file in files])
     parser.update(
         {
             "bundle_root": str(bundle_dir()),

@@ -27,15 +27,22 @@ from pe_monai.workers import segment_part, start_process, unfinished_parts
 REFERENCE = "torch fp32, one frame at a time"
 
 
-def predictors(bundle: str | None, exports: Sequence[str]) -> dict[str, Predictor]:
-    """A predictor for each runtime that is installed, and for each exported network."""
-    plain = Predictor(bundle, "cpu", overrides={"amp": False})
+def predictors(bundle: str | None, exports: Sequence[str], flip: bool = True) -> dict[str, Predictor]:
+    """A predictor for each runtime that is installed, and for each exported network.
+
+    Args:
+        bundle: folder of the bundle; None for the one that ships.
+        exports: folders that ``pe_monai export`` wrote.
+        flip: whether mirrored frames are averaged as the bundle says, or not at all.
+    """
+    settings = {} if flip else {"flip": False}
+    plain = Predictor(bundle, "cpu", overrides={"amp": False, **settings})
     found = {"torch fp32": plain}
     if has_fast_bf16():
-        found["torch bf16"] = Predictor(bundle, "cpu")
+        found["torch bf16"] = Predictor(bundle, "cpu", overrides=settings)
     for amp in (False, True) if has_fast_bf16() else (False,):
         try:
-            predictor = Predictor(bundle, "cpu", overrides={"amp": amp}, runtime="openvino")
+            predictor = Predictor(bundle, "cpu", overrides={"amp": amp, **settings}, runtime="openvino")
             found[predictor.settings["runtime"]] = predictor
         except ExportError as e:
             print(e, file=sys.stderr)

@@ -16,6 +16,7 @@ from pe_monai.cli.arguments import (
     add_model_arguments,
     add_scale_argument,
     add_spacing_argument,
+    overrides_of,
     positive,
     silence_dicom_libraries,
 )
@@ -80,8 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
     silence_dicom_libraries()
     frames, clips, objects, errors = _sort(options.inputs)
-    overrides = {} if options.threshold is None else {"threshold": options.threshold}
-    model = (options.bundle, options.device, options.batch_size, overrides, options.runtime)
+    model = (options.bundle, options.device, options.batch_size, overrides_of(options), options.runtime)
     predictor = Predictor(*model)
     started = time.time()
     results = None

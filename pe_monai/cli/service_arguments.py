@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pe_monai.cli.arguments import add_model_arguments, add_scale_argument, positive, silence_dicom_libraries
+from pe_monai.cli.arguments import (
+    add_model_arguments,
+    add_scale_argument,
+    overrides_of,
+    positive,
+    silence_dicom_libraries,
+)
 
 if TYPE_CHECKING:
     from pe_monai.services.dicomweb import DICOMwebServer
@@ -85,8 +91,7 @@ def make_process(options: argparse.Namespace, load: bool = False) -> Process:
     def predictor():
         from pe_monai.predictor import Predictor
 
-        overrides = {} if options.threshold is None else {"threshold": options.threshold}
-        return Predictor(options.bundle, options.device, options.batch_size, overrides, options.runtime)
+        return Predictor(options.bundle, options.device, options.batch_size, overrides_of(options), options.runtime)
 
     def process(inputs: Sequence[Path], output: Path) -> StudyResult:
         from pe_monai.studies import process_study

@@ -141,6 +141,21 @@ def test_overlay_shows_nothing_where_no_sector_stands_out(segment, tmp_path):
     assert not overlay[~binary_dilation(mask, iterations=3)].any()
 
 
+def test_no_flip_is_one_pass_of_the_network(segment, phantom, tmp_path):
+    once, mirrored, both = (tmp_path / name for name in ("once", "mirrored", "both"))
+    write_picture(phantom, tmp_path / "a.png")
+    write_picture(np.ascontiguousarray(phantom[:, ::-1]), tmp_path / "mirror/a.png")
+    segment(tmp_path / "a.png", "-o", both, "--probabilities")
+    for source, out in ((tmp_path / "a.png", once), (tmp_path / "mirror/a.png", mirrored)):
+        assert segment(source, "-o", out, "--no-flip", "--probabilities")[0] == 0
+        assert json.loads((out / "manifest.json").read_text())["settings"]["flip"] is False
+    plain, other, mean = (np.asarray(Image.open(out / "probabilities/a.png")) / 255 for out in (once, mirrored, both))
+    plain, other, mean = (np.log(p.clip(0.05, 0.95) / (1 - p.clip(0.05, 0.95))) for p in (plain, other[:, ::-1], mean))
+    sure = (np.abs(plain) < 2.5) & (np.abs(other) < 2.5)
+    assert np.abs(plain - other)[sure].max() > 0.2
+    assert np.median(np.abs((plain + other) / 2 - mean)[sure]) < 0.05
+
+
 @pytest.mark.parametrize("option", ["--no-overlays", "--threshold=0.9"])
 def test_options(segment, phantom, tmp_path, option):
     write_picture(phantom, tmp_path / "a.png")
