@@ -55,11 +55,16 @@ def fill(app: FastAPI) -> None:
     """Give an application the requests, the answers to errors and the guards."""
     # PyJWT 2 refuses tokens unless it is told which signatures to accept, which MONAI Label does not do
     auth.jwt = _Jwt  # type: ignore[assignment]
-    app.dependency_overrides[auth.get_current_user] = _in_a_thread(auth.get_current_user)
     if settings.MONAI_LABEL_AUTH_ENABLE:
+        app.dependency_overrides[auth.get_current_user] = _in_a_thread(auth.get_current_user)
         for route in login.router.routes:
             app.add_api_route(
-                route.path, _in_a_thread(route.endpoint), methods=route.methods, response_model=route.response_model
+                route.path,
+                _in_a_thread(route.endpoint),
+                methods=route.methods,
+                response_model=route.response_model,
+                tags=route.tags,
+                summary=route.summary,
             )
     for router in (page_routes.router, page_routes.api, routes.router):
         app.include_router(router)

@@ -8,7 +8,7 @@ All work on the canonical frame: one grey channel (1, H, W) in [0, 1], zero outs
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from monai.config import KeysCollection
@@ -64,17 +64,21 @@ class _RandSector(RandomizableTransform):
             return img
         return self.change(img[None], sector[None], torch.tensor([self._drawn], device=img.device))[0]
 
-    def batch(self, img: torch.Tensor, sector: torch.Tensor) -> torch.Tensor:
-        """(B, 1, H, W) and their sectors (B, 1, H, W) to (B, 1, H, W), one draw a frame."""
-        drawn = {}
-        for k in range(len(img)):
+    def draw_each(self, count: int) -> list[list[float] | None]:
+        """A draw for each of so many frames; None for one that stays as it is."""
+        drawn = []
+        for _ in range(count):
             self.randomize()
-            if self._drawn is not None:
-                drawn[k] = self._drawn
-        if not drawn:
+            drawn.append(self._drawn)
+        return drawn
+
+    def batch(self, img: torch.Tensor, sector: torch.Tensor, drawn: Sequence[list[float] | None]) -> torch.Tensor:
+        """(B, 1, H, W) and their sectors (B, 1, H, W) to (B, 1, H, W), by the draws of :meth:`draw_each`."""
+        acting = {k: numbers for k, numbers in enumerate(drawn) if numbers is not None}
+        if not acting:
             return img
-        which = torch.tensor(list(drawn), device=img.device)
-        numbers = torch.tensor(list(drawn.values()), device=img.device)
+        which = torch.tensor(list(acting), device=img.device)
+        numbers = torch.tensor(list(acting.values()), device=img.device)
         return img.index_copy(0, which, self.change(img[which], sector[which], numbers))
 
 
@@ -196,10 +200,11 @@ class _RandSectord(MapTransform, RandomizableTransform):
         return d
 
     def batch(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """The same for a batch, every value (B, 1, H, W), with one draw a frame; for a single key."""
+        """The same for a batch, every value (B, 1, H, W), with one draw a frame for all keys."""
         d = dict(data)
-        (key,) = self.key_iterator(d)
-        d[key] = self.transform.batch(d[key], d[self.sector_key])
+        drawn = self.transform.draw_each(len(d[self.sector_key]))
+        for key in self.key_iterator(d):
+            d[key] = self.transform.batch(d[key], d[self.sector_key], drawn)
         return d
 
 

@@ -96,26 +96,29 @@ class RandSectorAffined(MapTransform, RandomizableTransform):
         matrix = self.randomize(data[self.sector_key].shape[-2:])
         if matrix is None:
             return dict(data)
-        one = {key: data[key][None] for key in (*self.key_iterator(data), self.sector_key)}
+        one = {key: data[key][None] for key in self._moving(data)}
         return {**data, **{key: moved[0] for key, moved in self._move(one, matrix[None]).items()}}
 
     def batch(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """The same for a batch, every value (B, C, H, W), with one draw a frame."""
-        d = dict(data)
-        sector = d[self.sector_key]
-        still = torch.eye(2, 3)
+        sector = data[self.sector_key]
         drawn = [self.randomize(sector.shape[-2:]) for _ in range(len(sector))]
-        matrices = torch.stack([still if matrix is None else matrix for matrix in drawn]).to(sector.device)
-        return {**d, **self._move({key: d[key] for key in (*self.key_iterator(d), self.sector_key)}, matrices)}
+        matrices = torch.stack([torch.eye(2, 3) if matrix is None else matrix for matrix in drawn])
+        return {**data, **self._move({key: data[key] for key in self._moving(data)}, matrices.to(sector.device))}
+
+    def _moving(self, data: Mapping[Hashable, torch.Tensor]) -> list[Hashable]:
+        return [*(key for key in self.key_iterator(data) if key != self.sector_key), self.sector_key]
 
     def _move(self, batch: Mapping[Hashable, torch.Tensor], matrices: torch.Tensor) -> dict[Hashable, torch.Tensor]:
-        sector = batch[self.sector_key]
-        keys = [key for key in batch if key != self.sector_key]
-        planes = torch.cat([batch[key].float() for key in keys] + [sector.float()], dim=1)
-        moved = sector_affine(planes, matrices, _middle(sector))
+        """Move frames, the sector last among them."""
+        moved = sector_affine(
+            torch.cat([img.float() for img in batch.values()], 1), matrices, _middle(batch[self.sector_key])
+        )
         inside = (moved[:, -1:] >= 0.5).float()
-        planes = moved[:, :-1].split([batch[key].shape[1] for key in keys], dim=1)
-        return {self.sector_key: inside, **{key: plane * inside for key, plane in zip(keys, planes, strict=True)}}
+        planes = moved.split([img.shape[1] for img in batch.values()], dim=1)
+        return {
+            key: inside if key == self.sector_key else plane * inside for key, plane in zip(batch, planes, strict=True)
+        }
 
 
 def _middle(sector: torch.Tensor) -> torch.Tensor:

@@ -46,6 +46,12 @@ def test_a_batch_is_its_frames_one_by_one(name, batch):
     assert 0 < changed < 6 or name == "affine"  # a frame that is only mirrored is changed, too
 
 
+@pytest.mark.parametrize("kind", [RandGaind, RandTimeGaind, RandAcousticShadowd])
+def test_all_keys_of_a_frame_share_its_draw(kind, batch):
+    out = kind(["image", "twin"], prob=0.5).set_random_state(5).batch({**batch, "twin": batch["image"]})
+    assert torch.equal(out["image"], out["twin"]) and not torch.equal(out["image"], batch["image"])
+
+
 def test_what_was_given_stays_as_it_is(batch):
     before = {key: value.clone() for key, value in batch.items()}
     image, label = AugmentBatch(Compose([make() for make in RANDOM.values()]))(batch, torch.device("cpu"))
