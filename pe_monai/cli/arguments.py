@@ -30,9 +30,10 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="frames at a time (default: 8)")
     parser.add_argument(
         "--threshold",
-        type=share,
+        type=threshold,
         metavar="P",
-        help="probability above which a pixel is effusion (default: the bundle's)",
+        help="probability above which a pixel is effusion, or dice: the one that promises each frame the highest Dice "
+        "(default: the bundle's)",
     )
     parser.add_argument(
         "--no-flip",
@@ -70,11 +71,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def share(text: str) -> float:
-    """A number between 0 and 1."""
+def threshold(text: str) -> float | str:
+    """A number between 0 and 1, or "dice"."""
+    if text == "dice":  # pe_monai.transforms.regions.BEST_DICE, which is slow to import
+        return text
     value = _number(text)
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, or dice, got {text!r}")
     return value
 
 

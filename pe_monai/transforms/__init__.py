@@ -14,7 +14,7 @@ from pe_monai.transforms.clicks import CorrectErrord, add_click, error_centre, p
 from pe_monai.transforms.framing import FrameSector, FrameSectord
 from pe_monai.transforms.mask import DecodeMask, DecodeMaskd
 from pe_monai.transforms.mistakes import RandCorrectiond, RandMistakes
-from pe_monai.transforms.regions import EffusionRegions, EffusionRegionsd
+from pe_monai.transforms.regions import EffusionRegions, EffusionRegionsd, dice_threshold
 from pe_monai.transforms.saving import SqueezeForSaveImaged
 from pe_monai.transforms.sector import IsolateSector, IsolateSectord, SectorNotFoundError, find_sector
 from pe_monai.transforms.sector_affine import RandSectorAffined
@@ -41,6 +41,7 @@ __all__ = [
     "SectorNotFoundError",
     "SqueezeForSaveImaged",
     "add_click",
+    "dice_threshold",
     "error_centre",
     "find_sector",
     "put_click",

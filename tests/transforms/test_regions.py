@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from pe_monai.transforms import EffusionRegions, EffusionRegionsd
+from pe_monai.transforms import EffusionRegions, EffusionRegionsd, dice_threshold
 
 SECTOR = torch.zeros(1, 40, 50)
 SECTOR[:, 10:30] = 1
@@ -92,10 +93,47 @@ def test_dictionary_keeps_metadata_and_leaves_its_input_alone():
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("threshold", 0), ("threshold", 1), ("min_share", -0.1), ("min_share", 1)]
+    ("argument", "value"),
+    [
+        ("threshold", 0),
+        ("threshold", 1),
+        ("threshold", "best"),
+        ("min_share", -0.1),
+        ("min_share", 1),
+        ("min_score", 1.1),
+    ],
 )
 def test_bad_arguments_are_named(argument, value):
     with pytest.raises(ValueError, match=argument):
         EffusionRegions(**{argument: value})
     with pytest.raises(ValueError, match=argument):
         EffusionRegionsd("pred", **{argument: value})
+
+
+def test_the_threshold_promises_the_highest_dice():
+    """Against every mask that a threshold can give, counted out."""
+    for values in np.random.default_rng(0).beta(0.3, 0.9, (20, 60)).astype(np.float32):
+        masks = [values >= least for least in values]
+        promised = [2 * values[mask].sum() / (mask.sum() + values.sum()) for mask in masks]
+        best = masks[int(np.argmax(promised))]
+        assert np.array_equal(values > dice_threshold(values), best)
+        assert 2 * dice_threshold(values) == pytest.approx(max(promised), rel=1e-5)
+
+
+def test_clear_pixels_have_a_threshold_of_a_half_and_none_has_none():
+    assert dice_threshold(np.repeat([0.0, 1.0], [80, 20])) == 0.5
+    assert dice_threshold(np.array([])) == 0.0
+
+
+def test_a_faint_effusion_is_outlined_by_its_own_threshold():
+    faint = probability((12, 17, 5, 15), value=0.4)
+    assert EffusionRegions(threshold=0.5)(faint, SECTOR).sum() == 0
+    assert EffusionRegions(threshold="dice")(faint, SECTOR).equal(probability((12, 17, 5, 15), value=1.0))
+    assert EffusionRegions(threshold="dice", min_score=0.41)(faint, SECTOR).sum() == 0
+    assert EffusionRegions(threshold="dice")(probability((0, 9, 5, 15)), SECTOR).sum() == 0, "outside the sector"
+
+
+def test_a_threshold_that_is_given_asks_for_no_score():
+    small = probability((12, 14, 5, 10), value=0.2)
+    assert EffusionRegions(threshold=0.1)(small, SECTOR).sum() == 10
+    assert EffusionRegions(threshold="dice", min_share=0)(small, SECTOR).sum() == 0
