@@ -64,6 +64,8 @@ def openvino_session(model: Any, precision: str) -> Session:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
+            # each of several processes would tie its threads to the same first cores
+            "ENABLE_CPU_PINNING": False,
         },
     )
     return Session(f"openvino {precision}", lambda images: compiled(images, share_inputs=True)[0])

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from runtime_networks import NETWORKS, trained
@@ -45,3 +50,34 @@ def test_bf16_torchscript_leaves_the_network_in_float32():
     found = to_torchscript(fold_batch_norm(network), bf16=True)(image)
     assert found.dtype == torch.float32 == next(network.parameters()).dtype
     torch.testing.assert_close(found.sigmoid(), network(image).sigmoid(), rtol=0, atol=0.05)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+)
+@torch.no_grad()
+def test_openvino_ties_no_thread_to_a_core(tmp_path):
+    """Several processes would compute on the same first core, the others idle."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        session = convert("openvino", trained(NETWORKS["paper"]()), tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+    done, own, found = threading.Event(), [], set()
+
+    def compute():
+        own.append(threading.get_native_id())
+        while not done.is_set():
+            session(torch.rand(4, 1, 128, 176))
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(compute)
+        try:
+            for _ in range(100):
+                time.sleep(0.01)
+                found |= {len(os.sched_getaffinity(thread)) for thread in own}
+        finally:
+            done.set()
+        running.result()
+    assert found == {len(os.sched_getaffinity(0))}
