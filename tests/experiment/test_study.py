@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def test_table1_is_what_the_masks_say_and_a_second_run_does_nothing(plan, launch
         assert 0.01 < expected["F1, mean"] < 0.99  # the untrained networks mark something, and not all of it
         got = {key: float(rows[name, "ours, clip"][key]) for key in expected}
         assert got == pytest.approx(expected, abs=5e-5)
+        summary = json.loads((plan.output / "runs" / "clip" / name / "scores" / "summary.json").read_text())
+        assert summary["interval"]["resampled"] == "clips" and summary["clips"] > 1
 
     page = (plan.output / "study.html").read_text()
     assert page.count("data:image/jpeg") == 1 and page.count("data:image/svg+xml") == 6
