@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pe_monai.data import FrameFile
+from pe_monai.data.writer import result_suffix
 from pe_monai.errors import BundleError
 from pe_monai.predictor import Predictor
 from pe_monai.results import COLUMNS, provenance
@@ -22,8 +23,8 @@ def find_done(
 ) -> list[dict]:
     """Rows of the frames that need not be segmented again.
 
-    A frame is done if its row in ``frames.csv`` is whole and says so, and every file wanted of it is there and no older
-    than the frame.
+    A frame is done if its row in ``frames.csv`` is whole and says so, and every file wanted of it is where it would be
+    written now and no older than the frame.
 
     Args:
         folder: of the results.
@@ -64,7 +65,9 @@ def _is_whole(row: dict) -> bool:
 
 
 def _has_files(folder: Path, frame: FrameFile, row: dict, kinds: Mapping[str, bool]) -> bool:
-    mask = Path(row["mask"])
+    mask = Path("masks", frame.stem + result_suffix(frame.path))
+    if row["mask"] != mask.as_posix():  # among other inputs its results had another place, which may be another's now
+        return False
     wanted = [folder / mask]
     wanted += [folder / kind / mask.relative_to("masks") for kind in ("probabilities", "sectors") if kinds[kind]]
     if kinds["overlays"]:

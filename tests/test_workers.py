@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 
@@ -70,6 +71,20 @@ def test_a_cut_run_goes_on(frames, single, tmp_path, monkeypatch):
     assert written == ["1x", "2"], "the part with the bad file alone is done again"
     with table.open(newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)].count("ok") == 5
+
+
+def test_a_frame_whose_results_lie_elsewhere_now_is_done_again(frames, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / "deep").mkdir(parents=True)
+    for name, source in (("x.png", "0.png"), ("deep/x.png", "1.png")):
+        shutil.copy(frames / source, folder / name)
+    options = ("--no-overlays", "--batch-size", "1")
+    assert segment(folder / "deep", out, *options) == 0  # its mask is masks/x.png, which is the other frame's below
+    assert segment(folder, out, *options, "--resume") == 0
+    with (out / "frames.csv").open(newline="") as file:
+        assert [row["mask"] for row in csv.DictReader(file)] == ["masks/deep/x.png", "masks/x.png"]
+    assert segment(folder, tmp_path / "afresh", *options) == 0
+    assert contents(out) == contents(tmp_path / "afresh")
 
 
 def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
