@@ -32,6 +32,7 @@ COLUMNS = (
     "uncertainty",
     "error",
 )
+NOT_UTF8 = "backslashreplace"  # what a table does with file names in another encoding, such as GBK of a Windows zip
 
 
 def provenance(predictor: Predictor) -> dict:
@@ -116,7 +117,7 @@ class ResultFolder:
     def add_row(self, row: dict) -> None:
         """Note a row and write it at once, so that a later run knows what was done."""
         self.rows.append(row)
-        with (self.folder / "frames.csv").open("a", newline="", encoding="utf-8") as file:
+        with (self.folder / "frames.csv").open("a", newline="", encoding="utf-8", errors=NOT_UTF8) as file:
             csv.DictWriter(file, COLUMNS, restval="").writerow(row)
 
     def close(self, order: Sequence[FrameFile] = ()) -> None:
@@ -126,7 +127,7 @@ class ResultFolder:
         write_whole(self.folder / "frames.csv", self._write_table)
 
     def _write_table(self, path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8", errors=NOT_UTF8) as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(self.rows)

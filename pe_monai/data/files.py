@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from os.path import abspath
 from pathlib import Path, PurePosixPath
 
 from pe_monai.data.reader import NIFTI_SUFFIXES, SUFFIXES, FrameReader
@@ -19,7 +19,8 @@ class FrameFile:
 
     Attributes:
         path: where it lies.
-        stem: path of its results below an output folder, with forward slashes and without a suffix; unique in a batch.
+        stem: path of its results below an output folder, with forward slashes and without a suffix; unique in a batch,
+            and valid text where the file's name is in another encoding than the system's.
     """
 
     path: Path
@@ -71,15 +72,15 @@ def collect_frames(
                 errors.append(e)
                 continue
             for path in paths:
-                found.setdefault(abspath(path), (path, PurePosixPath(path.relative_to(given).as_posix())))
+                found.setdefault(os.path.abspath(path), (path, PurePosixPath(path.relative_to(given).as_posix())))
         elif given.exists():
-            found.setdefault(abspath(given), (given, PurePosixPath(given.name)))
+            found.setdefault(os.path.abspath(given), (given, PurePosixPath(given.name)))
         else:
             errors.append(FrameError(f"{given}: no such file or folder; check the path."))
     taken: set[str] = set()
     frames = []
     for path, name in found.values():
-        stem = _without_suffix(name)
+        stem = os.fsencode(_without_suffix(name)).decode("utf-8", "replace")
         unique, number = stem, 2
         while unique.casefold() in taken:
             unique, number = f"{stem}-{number}", number + 1

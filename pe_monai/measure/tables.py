@@ -138,7 +138,8 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     """Write a CSV whole or not at all; what a row does not name stays empty."""
 
     def write(partial: Path) -> None:
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        # a file's name may be in another encoding
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             for row in rows:

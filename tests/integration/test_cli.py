@@ -8,6 +8,8 @@ import csv
 import errno
 import io
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -217,6 +219,25 @@ def test_bad_input_is_one_line_and_the_rest_is_done(segment, phantom, tmp_path, 
     results = {f"{kind}/good{number}.png" for kind in ("masks", "overlays") for number in (1, 2)}
     assert files_below(out) == results | {"frames.csv", "manifest.json"}
     assert json.loads((out / "manifest.json").read_text())["frames"] == {"done": 2, "failed": 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
+def test_names_in_another_encoding_are_frames_like_others(segment, phantom, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_picture(phantom, folder / "z.png")
+    for name in ("积液", "心包"):  # as unzipped from an archive made on a Chinese Windows
+        shutil.copy(folder / "z.png", os.fsdecode(os.fsencode(folder) + b"/" + name.encode("gbk") + b".png"))
+    code, stdout, _ = segment(folder, "-o", out)
+    assert (code, stdout[:18]) == (0, "3 of 3 inputs done")
+    rows = rows_of(out)
+    assert len({row["mask"] for row in rows}) == 3
+    assert all((out / row["mask"]).is_file() for row in rows)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    shutil.copy(out / rows[0]["mask"], os.fsdecode(os.fsencode(masks) + b"/" + "积液".encode("gbk") + b".png"))
+    assert main(["measure", str(masks), "-o", str(tmp_path / "measured")]) == 0
+    assert len((tmp_path / "measured" / "measured_frames.csv").read_text(encoding="utf-8").splitlines()) > 1
 
 
 BAD_CLIPS = {
