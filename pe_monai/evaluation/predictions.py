@@ -130,7 +130,7 @@ def score_masks(
         except FrameError as e:
             problems.append(str(e))
     if problems:
-        raise DatasetError(f"{len(problems)} masks cannot be used: {_list(problems, '; ')}.")
+        raise DatasetError(f"{len(problems)} frames cannot be scored: {_list(problems, '; ')}.")
     return rows
 
 
@@ -139,6 +139,12 @@ def _score(item: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     frame, label = (
         np.ascontiguousarray(reader.get_data(reader.read(item[key]))[0].swapaxes(0, 1)) for key in ("image", "label")
     )
+    if label.shape[:2] != frame.shape[:2]:
+        (height, width), size = label.shape[:2], frame.shape[:2]
+        raise FrameError(
+            f"{item['label']}: is {width} wide x {height} high, its frame is {size[1]} x {size[0]}; give the "
+            "annotation of this frame."
+        )
     truth = DecodeMask()(torch.from_numpy(label.copy()).permute(2, 0, 1))
     pred = np.zeros(frame.shape[:2], bool) if path is None else _read_mask(path, frame.shape[:2])
     planes = [torch.from_numpy(plane.astype(np.float32))[None] for plane in (pred, find_sector(frame))]

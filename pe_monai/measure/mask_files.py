@@ -76,7 +76,9 @@ def read_plane(path: str | Path) -> np.ndarray:
 def _decode(array: np.ndarray, path: Path) -> np.ndarray:
     """(W, H, C) uint8 to (H, W) bool."""
     planes = array.transpose(2, 1, 0)
-    if len(planes) == 3 and not (planes == planes[:1]).all() and planes[[0, 2]].any():
+    if (planes == planes[:1]).all():
+        planes = planes[:1]  # grey saved as RGB, of which 0 and 1 are a mask, too
+    elif planes[[0, 2]].any():
         raise FrameError(f"{path}: is no mask, it has colours; give masks that are 0 and 255, grey or green.")
     if ((planes > 31) & (planes < 224)).any(axis=0).mean() > MAX_SOFT_SHARE:
         raise FrameError(f"{path}: is no mask, it has many shades of grey; give masks that are 0 and 255, or 0 and 1.")

@@ -11,6 +11,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_tensor
 
+from pe_monai.errors import FrameError
+
 THRESHOLD = 127
 
 
@@ -52,14 +54,36 @@ class DecodeMask(Transform):
 
 
 class DecodeMaskd(MapTransform):
-    """Dictionary version of :class:`DecodeMask`."""
+    """Dictionary version of :class:`DecodeMask`.
 
-    def __init__(self, keys: KeysCollection, threshold: float = THRESHOLD, allow_missing_keys: bool = False) -> None:
+    Args:
+        keys: of the annotations.
+        threshold: see :class:`DecodeMask`.
+        allow_missing_keys: whether an annotation may be absent.
+        image_key: of the frame, whose height and width an annotation must have where the frame is there.
+
+    Raises:
+        FrameError: an annotation is of another size than its frame: what is cut out of both would not match.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        threshold: float = THRESHOLD,
+        allow_missing_keys: bool = False,
+        image_key: str = "image",
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.decode = DecodeMask(threshold)
+        self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         d = dict(data)
+        frame = d.get(self.image_key)
         for key in self.key_iterator(d):
+            if isinstance(frame, torch.Tensor) and frame.shape[1:] != d[key].shape[1:]:
+                own, wanted = (f"{array.shape[-1]} wide x {array.shape[-2]} high" for array in (d[key], frame))
+                name = getattr(d[key], "meta", {}).get("filename_or_obj", key)
+                raise FrameError(f"{name}: is {own}, its frame is {wanted}; give the annotation of this frame.")
             d[key] = self.decode(d[key])
         return d

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -65,12 +66,14 @@ def write_truth(items: list[dict], folder: Path, kind: str) -> Path:
         name = f"fold{item['fold']}_{Path(item['image']).stem}"
         if kind == "nii":
             nibabel.save(nibabel.Nifti1Image(truth.T.astype(np.uint8), np.eye(4)), folder / f"{name}.nii.gz")
+        elif kind == "rgb labels":
+            Image.fromarray(np.dstack([truth] * 3).astype(np.uint8)).save(folder / f"{name}.png")
         else:
             Image.fromarray(truth.astype(np.uint8) * (1 if kind == "labels" else 255)).save(folder / f"{name}.png")
     return folder
 
 
-@pytest.mark.parametrize("kind", ["png", "labels", "nii"])
+@pytest.mark.parametrize("kind", ["png", "labels", "rgb labels", "nii"])
 def test_the_truth_itself_scores_one(items, phantom_root, tmp_path, kind):
     rows = score_masks(write_truth(items, tmp_path / kind, kind), "clip", "validation", phantom_root)
     assert len(rows) == len(items)
@@ -104,9 +107,20 @@ def test_masks_that_cannot_be_used_are_all_named(items, phantom_root, tmp_path):
     Image.new("L", (20, 30)).save(small)
     broken.write_bytes(b"no picture")
     with pytest.raises(
-        DatasetError, match=rf"2 masks cannot be used: .*{small.name}: is 20 wide x 30 high.*{broken.name}"
+        DatasetError, match=rf"2 frames cannot be scored: .*{small.name}: is 20 wide x 30 high.*{broken.name}"
     ):
         score_masks(folder, "clip", "validation", phantom_root)
+
+
+def test_an_annotation_of_another_size_than_its_frame_is_named(items, phantom_root, tmp_path):
+    data = shutil.copytree(phantom_root, tmp_path / "data")
+    item = items[0]
+    label = data / Path(item["label"]).relative_to(phantom_root)
+    Image.new("RGB", (20, 30)).save(label)
+    with pytest.raises(
+        DatasetError, match=rf"1 frames cannot be scored: .*{label.name}: is 20 wide x 30 high.*320 x 224"
+    ):
+        score_masks(write_truth(items, tmp_path / "masks", "png"), "clip", "validation", data)
 
 
 def test_a_folder_without_masks_is_refused(items, phantom_root, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from pe_monai.errors import FrameError
 from pe_monai.transforms import DecodeMask, DecodeMaskd
 
 VALUES = torch.tensor([[0, 1, 126, 127], [128, 200, 254, 255]], dtype=torch.uint8)
@@ -73,3 +74,10 @@ def test_dictionary_keeps_metadata_and_other_keys():
     assert DecodeMaskd("label", allow_missing_keys=True)({"image": 1}) == {"image": 1}
     with pytest.raises(KeyError, match="label"):
         DecodeMaskd("label")({"image": 1})
+
+
+def test_an_annotation_of_another_size_than_its_frame_is_refused_by_name():
+    label = MetaTensor(VALUES[None], meta={"filename_or_obj": "mask.png"})
+    assert DecodeMaskd("label")({"label": label, "image": torch.zeros(3, 2, 4)})["label"].shape == (1, 2, 4)
+    with pytest.raises(FrameError, match=r"mask.png: is 4 wide x 2 high, its frame is 2 wide x 4 high"):
+        DecodeMaskd("label")({"label": label, "image": torch.zeros(1, 4, 2)})
