@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +21,8 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    # a thread's id, unlike a process's, is its own also where two threads write the same file
+    partial = path.with_name(f".partial-{threading.get_native_id()}-{path.name}")
     try:
         write(partial)
         partial.replace(path)

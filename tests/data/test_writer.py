@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import itk
 import nibabel as nib
 import numpy as np
@@ -110,6 +113,19 @@ def test_a_failure_leaves_nothing_new_behind(existing, tmp_path):
         write_whole(path, fail)
     assert [file.read_text() for file in tmp_path.iterdir()] == ([existing] if existing else [])
     assert write_whole(path, lambda partial: partial.write_text("new")).read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_two_threads_may_write_the_same_file(tmp_path):
+    both = threading.Barrier(2, timeout=30)
+
+    def write(partial):
+        partial.write_text("new")
+        both.wait()
+
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(write_whole, tmp_path / "out.txt", write) for _ in range(2)]:
+            assert done.result().read_text() == "new"
     assert [file.name for file in tmp_path.iterdir()] == ["out.txt"]
 
 
