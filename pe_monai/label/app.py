@@ -153,7 +153,7 @@ class EffusionApp(MONAILabelApp):
         if prior is not None and prior.shape != picture.pixels.shape[:2]:
             raise FrameError("the mask to correct has another size than the frame.")
         clicks = read_clicks(params) if model == INTERACTIVE else []
-        key = picture.frame.id if picture.frame else None
+        key = self.folder.stamp(picture.frame) if picture.frame else None
         if clicks or (model == INTERACTIVE and prior is not None):
             return self.models.version.name, self.models.correct(picture.pixels, clicks, prior, key)
         return self.models.outline(picture.pixels, key)
@@ -182,7 +182,8 @@ class EffusionApp(MONAILabelApp):
             found = measure_frame(mask, prediction.sector, picture.spacing, prediction.probability, picture.pixels)
         else:
             try:
-                sector = self.models.outline(picture.pixels, picture.frame.id if picture.frame else None)[1].sector
+                key = self.folder.stamp(picture.frame) if picture.frame else None
+                sector = self.models.outline(picture.pixels, key)[1].sector
             except FrameError:
                 sector = None
             found = measure_frame(mask, sector, picture.spacing)

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -29,7 +30,7 @@ class First(Strategy):
         super().__init__("The first frame without a label")
 
     def __call__(self, request: dict[str, Any], datastore: FrameDatastore) -> dict[str, Any]:
-        return next(({"id": image_id} for image_id in datastore.get_unlabeled_images()), {})
+        return next(({"id": image_id} for image_id in usable(datastore.get_unlabeled_images(), datastore)), {})
 
 
 class Random(Strategy):
@@ -40,7 +41,8 @@ class Random(Strategy):
 
     def __call__(self, request: dict[str, Any], datastore: FrameDatastore) -> dict[str, Any]:
         waiting = datastore.get_unlabeled_images()
-        return {"id": random.choice(waiting)} if waiting else {}
+        random.shuffle(waiting)
+        return next(({"id": image_id} for image_id in usable(waiting, datastore)), {})
 
 
 class Epistemic(Strategy):
@@ -74,7 +76,7 @@ class Epistemic(Strategy):
             if scores.get(image_id, {}).get("uncertainty") is not None
         ]
         if not ranked:
-            return {"id": waiting[0]} if waiting else {}
+            return next(({"id": image_id} for image_id in usable(waiting, datastore)), {})
         _, uncertainty, image_id = max(ranked)
         return {"id": image_id, "weight": uncertainty}
 
@@ -102,6 +104,14 @@ class Uncertainty(ScoringMethod):
 
         keep(judge(waiting[:most], datastore, self.models, keep))
         return {"frames": min(most, len(waiting))}
+
+
+def usable(image_ids: Iterable[str], datastore: FrameDatastore) -> Iterator[str]:
+    """Frames that can be read: a damaged one would be the next to label for ever."""
+    for image_id in image_ids:
+        with contextlib.suppress(FrameError):
+            datastore.studies.pixels(datastore.frame(image_id))
+            yield image_id
 
 
 def judge(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -84,7 +85,7 @@ class FrameDatastore(Datastore):
         frame = self.frame(image_id)
         if frame.path.suffix.lower() == ".png" or (frame.clip is None and self._is_plain(frame)):
             return str(frame.path)
-        path = Path(self._scratch.name) / f"{frame.id}.png"
+        path = Path(self._scratch.name) / "-".join(map(str, self.studies.stamp(frame)[1:])) / f"{frame.id}.png"
         if not path.is_file():
             write_picture(self.studies.pixels(frame), path)
         return str(path)
@@ -176,9 +177,10 @@ class FrameDatastore(Datastore):
             return {}
 
     def write_scores(self, scores: dict[str, dict[str, Any]]) -> None:
-        """Keep what a scoring found."""
+        """Keep what a scoring found; where the folder is read only, it is found anew each time."""
         text = json.dumps(scores)
-        write_whole(self._scores_file, lambda partial: partial.write_text(text, encoding="utf-8"))
+        with contextlib.suppress(OSError):
+            write_whole(self._scores_file, lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def close(self) -> None:
         """Remove what was written for clients."""

@@ -38,10 +38,11 @@ class Labels:
         """Look which labels there are."""
         files: dict[str, dict[str, Path]] = {FINAL: {}, ORIGINAL: {}}
         root = self.studies.root / LABELS
-        for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if folder.is_dir() and _TAG.fullmatch(folder.name):
-                files[folder.name] = _list(folder)
-        self._files = files
+        with self._lock:  # or a label that is saved meanwhile would be forgotten
+            for folder in sorted(root.iterdir()) if root.is_dir() else ():
+                if folder.is_dir() and _TAG.fullmatch(folder.name):
+                    files[folder.name] = _list(folder)
+            self._files = files
 
     def tags(self, frame_id: str) -> dict[str, Path]:
         """The labels of a frame by their tag."""

@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -65,7 +65,7 @@ class Models:
         self._loading = threading.RLock()
         # as many at a time as there are cores, each on one of them: more only wait for one another
         self._slots = threading.BoundedSemaphore(os.cpu_count() or 1)
-        self._cache: OrderedDict[tuple[str, str], Prediction] = OrderedDict()
+        self._cache: OrderedDict[tuple[Hashable, str], Prediction] = OrderedDict()
 
     @property
     def version(self) -> Version:
@@ -92,7 +92,7 @@ class Models:
                 self._loaded = version.name, Predictor(self.bundle, self.device, overrides=overrides)
             return self._loaded
 
-    def outline(self, pixels: np.ndarray, key: str | None = None) -> tuple[str, Prediction]:
+    def outline(self, pixels: np.ndarray, key: Hashable = None) -> tuple[str, Prediction]:
         """Outline a frame.
 
         Args:
@@ -118,7 +118,7 @@ class Models:
         return name, prediction
 
     def correct(
-        self, pixels: np.ndarray, clicks: Sequence[Click], prior: np.ndarray | None, key: str | None = None
+        self, pixels: np.ndarray, clicks: Sequence[Click], prior: np.ndarray | None, key: Hashable = None
     ) -> Prediction:
         """Outline a frame by clicks.
 

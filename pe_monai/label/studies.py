@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from pe_monai.errors import FrameError
 LABELS, STATE = "labels", ".pe_monai"
 SINGLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")  # never opened to be listed
 _CHUNK, _KEPT = 16, 128
+Stamp = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Studies:
         self.spacing = spacing
         self.frames: dict[str, Frame] = {}
         self._lock = threading.Lock()
-        self._decoded: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._open: OrderedDict[Path, list[Clip]] = OrderedDict()
+        self._decoded: OrderedDict[Stamp, np.ndarray] = OrderedDict()
+        self._open: OrderedDict[tuple[Path, int, int], list[Clip]] = OrderedDict()
         self.refresh()
 
     def refresh(self) -> None:
@@ -81,16 +83,21 @@ class Studies:
         for path, stem in zip(files, stems, strict=True):
             # two files of one name keep their suffix, so that none ever gets the label of the other
             name = _name(path.relative_to(self.root), suffix=True) if stem.casefold() in shared else stem
-            if path.suffix.lower() in SINGLE_SUFFIXES:
-                frames[name] = Frame(name, path)
-                continue
-            status = path.stat()
-            key = f"{path.relative_to(self.root).as_posix()}|{status.st_size}|{status.st_mtime_ns}"
-            known[key] = lengths[key] if key in lengths else _count(path)
-            for frame in _expand(name, path, known[key]):
-                frames[frame.id] = frame
+            length = [1]
+            if path.suffix.lower() not in SINGLE_SUFFIXES:
+                try:
+                    status = path.stat()
+                except OSError:  # gone meanwhile, or a link to what is gone
+                    continue
+                key = f"{path.relative_to(self.root).as_posix()}|{status.st_size}|{status.st_mtime_ns}"
+                length = known[key] = lengths[key] if key in lengths else _count(path)
+            found = list(_expand(name, path, length))
+            if any(frame.id in frames for frame in found):  # a/b.png beside a__b.png, or a picture called clip@001
+                found = list(_expand(f"{name}-{_digest(path.relative_to(self.root))}", path, length))
+            frames |= {frame.id: frame for frame in found}
         if known != lengths:
-            write_whole(self._lengths_file, lambda partial: partial.write_text(json.dumps(known), encoding="utf-8"))
+            with contextlib.suppress(OSError):  # of a folder that is read only the clips are counted at every start
+                write_whole(self._lengths_file, lambda partial: partial.write_text(json.dumps(known), encoding="utf-8"))
         self.frames = frames
 
     def pixels(self, frame: Frame) -> np.ndarray:
@@ -99,29 +106,44 @@ class Studies:
         Raises:
             FrameError: it cannot be decoded.
         """
+        stamp = self.stamp(frame)
         with self._lock:
-            if frame.id in self._decoded:
-                self._decoded.move_to_end(frame.id)
-                return self._decoded[frame.id]
-            clip = self._clip(frame)
+            if stamp in self._decoded:
+                self._decoded.move_to_end(stamp)
+                return self._decoded[stamp]
+            clip = self._clip(frame, stamp)
             # a clip is looked at in order, and seeking costs more than decoding on
             stop = frame.place + (_CHUNK if frame.clip else 1)
-            siblings = {(other.view, other.place): other.id for other in self._siblings(frame)}
+            siblings = {(other.view, other.place): (other.id, *stamp[1:]) for other in self._siblings(frame)}
             for place, pixels in enumerate(clip.frames(frame.place, stop), start=frame.place):
-                self._decoded[siblings.get((frame.view, place), frame.id)] = pixels
-            if frame.id not in self._decoded:
+                if (frame.view, place) in siblings:
+                    self._decoded[siblings[frame.view, place]] = pixels
+            if stamp not in self._decoded:
                 raise FrameError(f"{frame.path}: its frame {frame.place + 1} cannot be decoded; export it again.")
-            pixels = self._decoded[frame.id]
+            pixels = self._decoded[stamp]
             while len(self._decoded) > _KEPT:
                 self._decoded.popitem(last=False)
             return pixels
+
+    def stamp(self, frame: Frame) -> Stamp:
+        """Id of the frame, size and time of its file: what tells it from one whose file has taken its place.
+
+        Raises:
+            FrameError: the file is gone.
+        """
+        try:
+            status = frame.path.stat()
+        except OSError as e:
+            raise FrameError(f"{frame.path}: is gone; put it back, or reload the list of frames.") from e
+        return frame.id, status.st_size, status.st_mtime_ns
 
     def pixel_size(self, frame: Frame) -> tuple[float, float] | None:
         """(row, column) pixel size in mm; None if unknown."""
         if frame.path.suffix.lower() in SINGLE_SUFFIXES:
             return self.spacing
+        stamp = self.stamp(frame)
         with self._lock:
-            return self._clip(frame).spacing or self.spacing
+            return self._clip(frame, stamp).spacing or self.spacing
 
     def affine(self, frame: Frame) -> np.ndarray:
         """Where the frame lies, 4x4 RAS; that of a picture as ITK, and so 3D Slicer, reads it: the identity in LPS."""
@@ -136,24 +158,32 @@ class Studies:
         names = (f"{frame.clip}@{place + 1:0{width}d}" for place in range(frame.place, frame.place + _CHUNK))
         return [self.frames[name] for name in names if name in self.frames]
 
-    def _clip(self, frame: Frame) -> Clip:
-        if frame.path not in self._open:
-            self._open[frame.path] = open_file(frame.path)
+    def _clip(self, frame: Frame, stamp: Stamp) -> Clip:
+        key = frame.path, *stamp[1:]
+        if key not in self._open:
+            self._open[key] = open_file(frame.path)
             while len(self._open) > 8:
                 self._open.popitem(last=False)
-        return self._open[frame.path][frame.view]
+        if frame.view >= len(self._open[key]):
+            raise FrameError(f"{frame.path}: has changed; reload the list of frames.")
+        return self._open[key][frame.view]
 
     def _files(self) -> Iterator[Path]:
-        reader = FrameReader()
         for folder, folders, names in os.walk(self.root):
             top = Path(folder) == self.root
             folders[:] = sorted(n for n in folders if not n.startswith(".") and not (top and n == LABELS))
             for name in sorted(names):
                 path = Path(folder) / name
-                if name.startswith(".") or not path.resolve().is_relative_to(self.root.resolve()):
-                    continue  # a link may point anywhere
-                if path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path):
+                if not name.startswith(".") and self._is_taken(path):
                     yield path
+
+    def _is_taken(self, path: Path) -> bool:
+        try:
+            if not path.resolve().is_relative_to(self.root.resolve()):
+                return False  # a link may point anywhere
+            return path.suffix.lower() in VIDEO_SUFFIXES or FrameReader().verify_suffix(path)
+        except (OSError, RuntimeError):  # it may not be read, or is a link in a circle
+            return False
 
     @property
     def _lengths_file(self) -> Path:
@@ -172,11 +202,14 @@ def open_file(path: Path) -> list[Clip]:
     Raises:
         FrameError: it cannot be read.
     """
-    if not is_dicom(path):
-        return [open_clip(path)]
-    from pe_monai.dicom.reader import open_ultrasound
+    try:
+        if not is_dicom(path):
+            return [open_clip(path)]
+        from pe_monai.dicom.reader import open_ultrasound
 
-    return list(open_ultrasound(path))
+        return list(open_ultrasound(path))
+    except OSError as e:
+        raise FrameError(f"{path}: cannot be read ({e.strerror}); see who may read it.") from e
 
 
 def _count(path: Path) -> list[int]:
@@ -185,7 +218,7 @@ def _count(path: Path) -> list[int]:
         if is_dicom(path) or is_clip(path):
             return [len(clip) for clip in open_file(path)]
         return [1]
-    except FrameError:
+    except (FrameError, OSError):
         return []
 
 
@@ -202,7 +235,7 @@ def _expand(name: str, path: Path, lengths: list[int]) -> Iterator[Frame]:
 
 def _name(path: Path, suffix: bool = False) -> str:
     """A file's path as one word; long ones are cut and hashed, as they become names of files in turn."""
-    plain = path.as_posix()
+    plain = os.fsencode(path.as_posix()).decode(errors="replace")  # whatever an old archive left in a name
     name = plain
     if not suffix:
         ends = (end for end in (".nii.gz", *SUFFIXES, *VIDEO_SUFFIXES) if path.name.lower().endswith(end))
@@ -210,4 +243,8 @@ def _name(path: Path, suffix: bool = False) -> str:
     name = name.replace("/", "__")
     if len(name.encode()) <= 160:
         return name
-    return f"{name.encode()[:140].decode(errors='ignore')}-{hashlib.sha256(plain.encode()).hexdigest()[:12]}"
+    return f"{name.encode()[:140].decode(errors='ignore')}-{_digest(path)}"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.as_posix())).hexdigest()[:12]

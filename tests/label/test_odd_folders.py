@@ -1,0 +1,139 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Folders as they are found: odd names, links, damaged and unreadable files, and files that change meanwhile."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from label_service import fill
+from PIL import Image
+
+from pe_monai.data import FrameReader
+from pe_monai.errors import FrameError
+from pe_monai.label import labels, studies
+from pe_monai.label.labels import Labels
+from pe_monai.label.studies import Studies
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return fill(tmp_path / "studies")
+
+
+def grey(path, value, size=(40, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def test_a_name_that_is_no_utf8_has_an_id_that_is(folder):
+    odd = os.fsencode(folder) + b"/\xff.png"
+    try:
+        with open(odd, "wb") as file:
+            Image.new("L", (40, 30), 7).save(file, "PNG")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    found = Studies(folder)
+    (name,) = found.frames.keys() - Studies(fill(folder.parent / "plain")).frames.keys()
+    assert name.encode()
+    assert (found.pixels(found.frames[name]) == 7).all()
+
+
+def test_no_frame_takes_the_id_of_another(folder):
+    grey(folder / "a/b.png", 1)
+    grey(folder / "a__b.png", 2)
+    grey(folder / "beat@001.png", 3)
+    found = Studies(folder)
+    assert {frame.path for frame in found.frames.values()} == {*folder.rglob("*.png"), *folder.rglob("*.tif")}
+    assert sum(frame.clip == "beat" for frame in found.frames.values()) == 6
+    values = [int(found.pixels(frame).max()) for frame in found.frames.values() if frame.clip is None]
+    assert {1, 2, 3} <= set(values)
+
+
+def test_links_in_a_circle_or_to_nothing_are_passed_over(folder):
+    before = Studies(folder).frames
+    (folder / "circle.png").symlink_to("circle.png")
+    (folder / "nothing.tif").symlink_to("gone.tif")
+    assert Studies(folder).frames == before
+
+
+def test_a_file_that_may_not_be_read_is_passed_over(folder, monkeypatch):
+    before = Studies(folder).frames
+    for name in ("report", "scan.tif"):
+        (folder / name).write_bytes(b"x" * 200)
+
+    def open_or_not(path):
+        if path.name in ("report", "scan.tif"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return False
+
+    monkeypatch.setattr(FrameReader, "verify_suffix", lambda self, path: open_or_not(path) or bool(path.suffix))
+    assert Studies(folder).frames == before
+    monkeypatch.undo()
+    monkeypatch.setattr(studies, "is_dicom", open_or_not)
+    assert Studies(folder).frames == before
+    with pytest.raises(FrameError, match="Permission denied"):
+        studies.open_file(folder / "scan.tif")
+
+
+def test_a_folder_that_is_read_only_is_listed(folder, monkeypatch):
+    def refuse(path, write):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(studies, "write_whole", refuse)
+    assert "beat@006" in Studies(folder).frames
+
+
+def test_what_takes_the_place_of_a_file_is_what_is_seen(folder):
+    found = Studies(folder)
+    frame = found.frames["stilla_001"]
+    before = found.stamp(frame)
+    assert found.pixels(frame).shape[:2] == (224, 320)
+    grey(frame.path, 9)
+    assert (found.pixels(frame) == 9).all() and found.stamp(frame) != before
+    clip = found.frames["beat@002"]
+    found.pixels(clip)
+    first, *others = [Image.new("L", (40, 30), value) for value in (10, 20, 30)]
+    first.save(clip.path, save_all=True, append_images=others)
+    assert (found.pixels(clip) == 20).all()
+    frame.path.unlink()
+    with pytest.raises(FrameError, match="is gone"):
+        found.pixels(frame)
+
+
+def test_a_label_that_is_saved_while_the_folder_is_listed_is_kept(folder, monkeypatch):
+    found = Studies(folder)
+    kept = Labels(found)
+    frame = found.frames["stilla_001"]
+    (folder / "labels/final").mkdir(parents=True)
+    saver = threading.Thread(target=kept.save, args=(frame, np.ones((224, 320), bool)))
+    listed = labels._list
+
+    def list_slowly(path):
+        there = listed(path)
+        saver.start()
+        saver.join(1)
+        return there
+
+    monkeypatch.setattr(labels, "_list", list_slowly)
+    kept.refresh()
+    saver.join()
+    assert kept.labelled() == {"stilla_001"}
+
+
+def test_frames_that_cannot_be_read_are_never_next(folder):
+    pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+    from pe_monai.label.choice import First, Random
+
+    (folder / "aaa.png").write_bytes(b"")
+    found = Studies(folder)
+    waiting = ["aaa", "stillb_001"]
+    datastore = SimpleNamespace(studies=found, frame=found.frames.get, get_unlabeled_images=lambda: list(waiting))
+    for strategy in (First(), *[Random()] * 5):
+        assert strategy({}, datastore) == {"id": "stillb_001"}
+    waiting.pop()
+    assert First()({}, datastore) == Random()({}, datastore) == {}
