@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -91,13 +92,21 @@ class EffusionApp(MONAILabelApp):
             raise HTTPException(404, f"no such strategy; there are {', '.join(self._strategies)}.")
         return strategy(request, self._datastore)
 
-    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+    def infer(
+        self,
+        request: dict[str, Any],
+        datastore: Any = None,
+        upload: Path | None = None,
+        prior: Path | None = None,
+    ) -> dict[str, Any]:
         """Outline a frame of the datastore and write the mask as clients expect it.
 
         Args:
             request: ``model``, ``image`` (an id, never a path), clicks (:func:`read_clicks`), ``result_extension``,
-                ``save_label`` with ``label_tag``; from the server itself ``upload`` and ``prior``, files.
+                ``save_label`` with ``label_tag``.
             datastore: ignored, the app has one.
+            upload: file to outline in place of an image of the datastore.
+            prior: file of the mask to correct.
 
         Returns:
             ``file`` with the mask, 0 and 1, and ``params``.
@@ -107,9 +116,9 @@ class EffusionApp(MONAILabelApp):
             HTTPException: there is no such model or image.
         """
         started = time.perf_counter()
-        picture = self.picture(str(request.get("image", "")), request.get("upload"))
-        prior = read_mask(Path(request["prior"])) if request.get("prior") else None
-        version, prediction = self.outline(str(request.get("model")), picture, request, prior)
+        picture = self.picture(str(request.get("image", "")), upload)
+        mask = None if prior is None else read_mask(prior)
+        version, prediction = self.outline(str(request.get("model")), picture, request, mask)
         if request.get("save_label") and picture.frame:
             self.labelled.save(picture.frame, prediction.mask, str(request.get("label_tag") or ORIGINAL))
         affine = self.folder.affine(picture.frame) if picture.frame else np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -123,6 +132,29 @@ class EffusionApp(MONAILabelApp):
         }
         return {"file": str(file), "label": str(file), "tag": ORIGINAL, "params": params}
 
+    def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+        """Outline many frames and keep the masks under a tag; one that cannot be used is passed over.
+
+        Args:
+            request: ``model``, ``images`` ("all", "labeled", "unlabeled" or ids), ``label_tag`` ("original").
+            datastore: ignored, the app has one.
+
+        Returns:
+            By id what :meth:`infer` tells, or ``error``.
+        """
+
+        def outline(one: dict[str, Any], _: Any) -> dict[str, Any]:
+            try:
+                result = self.infer(one)
+            except FrameError as e:
+                return {"error": str(e)}
+            shutil.rmtree(Path(result["file"]).parent, ignore_errors=True)
+            return {"params": result["params"]}
+
+        # MONAI Label would divide by the number of GPUs, and names its default tag by an enumeration
+        tag = str(request.get("label_tag") or ORIGINAL)
+        return self._batch_infer({**request, "multi_gpu": False, "label_tag": tag}, self._datastore, outline)
+
     def picture(self, image_id: str, upload: Path | None = None) -> Picture:
         """A frame of the datastore, or an uploaded one.
 
@@ -133,7 +165,7 @@ class EffusionApp(MONAILabelApp):
         if upload is None:
             frame = self._datastore.frame(image_id)
             return Picture(self.folder.pixels(frame), self.folder.pixel_size(frame), frame)
-        clips = open_file(Path(upload))
+        clips = open_file(upload)
         if sum(len(clip) for clip in clips) != 1:
             raise FrameError(f"holds {sum(len(clip) for clip in clips)} frames; upload the one to outline.")
         return Picture(next(clips[0].frames()), clips[0].spacing or self.folder.spacing)

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,9 +30,12 @@ from pe_monai.label.labels import FINAL, read_mask, write_index
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# what only the server itself may put into a request
-_OURS = {"model", "image", "upload", "prior", "session"}
+# what params may not say otherwise than the request's address
+_OURS = {"model", "image"}
 _TYPES = {".png": "image/png"}
+# MetaImage is a header that may name any file of this machine as its pixels, and so may NRRD (:func:`checked`)
+_TAKEN = tuple(suffix for suffix in SUFFIXES if suffix not in (".mha", ".mhd"))
+_DETACHED = re.compile(rb"data ?file[ \t]*:", re.IGNORECASE)
 
 router = APIRouter()
 
@@ -59,16 +62,14 @@ def infer(
     """Outline an image of the datastore, of a session, or one that is sent along; a label sent along is corrected."""
     request: dict[str, Any] = {key: value for key, value in read_json(params).items() if key not in _OURS}
     request.update(model=model, image=image)
-    with received(file) as upload, received(label) as prior:
-        if upload is not None:
-            request["upload"] = upload
-        elif session_id:
-            request["upload"] = Path(_session_image(session_id))
-        elif not image:
+    with ExitStack() as stack:
+        upload = stack.enter_context(received(file))
+        if upload is None and session_id:
+            upload = stack.enter_context(checked(_session_image(session_id)))
+        if upload is None and not image:
             raise HTTPException(400, "name an image of the datastore, a session_id, or send a file.")
-        if prior is not None:
-            request["prior"] = prior
-        result = app_instance().infer(request)
+        prior = stack.enter_context(received(label))
+        result = app_instance().infer(request, upload=upload, prior=prior)
     path = Path(result["file"])
     background.add_task(shutil.rmtree, path.parent, ignore_errors=True)
     return _respond(path, result["params"], output)
@@ -105,7 +106,26 @@ def load_label(
 @router.post("/activelearning/{strategy}", tags=["ActiveLearning"])
 def choose(strategy: str, params: dict | None = None, user: Any = USER) -> dict[str, Any]:
     """The next image to label."""
+    # MONAI Label lets params name another strategy than the address does
+    params = {**read_json(json.dumps(params or {})), "strategy": strategy}
     return activelearning.sample(strategy, params, user.username)
+
+
+@router.put("/datastore/image/info", tags=["Datastore"])
+def note_image(image: str, info: Annotated[str, Form()] = "{}", user: Any = ANNOTATOR) -> None:
+    """Note something about an image, for as long as the server runs."""
+    by = {"user": user.username} if user.username else {}
+    app_instance().datastore().update_image_info(image, {**read_json(info), **by})
+
+
+@router.put("/datastore/label/info", tags=["Datastore"], dependencies=[ANNOTATOR])
+@router.put("/datastore/updatelabelinfo", include_in_schema=False, dependencies=[ANNOTATOR])
+def note_label(
+    label: str, tag: str, info: Annotated[str, Form()] = "{}", params: Annotated[str, Form()] = "{}"
+) -> None:
+    """Whether there is such a label; nothing is noted about labels."""
+    read_json(info), read_json(params)
+    app_instance().datastore().update_label_info(label, tag, {})
 
 
 @router.put("/session/", tags=["Session"], dependencies=[USER])
@@ -137,10 +157,11 @@ def read_json(text: str) -> dict[str, Any]:
     """Parameters of a request.
 
     Raises:
-        HTTPException: they are no JSON object.
+        HTTPException: they are no JSON object, or hold what no answer could tell again: NaN, half a surrogate pair.
     """
     try:
         value = json.loads(text or "{}")
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as e:
         raise HTTPException(400, "params is no JSON.") from e
     if not isinstance(value, dict):
@@ -153,7 +174,7 @@ def received(file: UploadFile | None) -> Iterator[Path | None]:
     """An uploaded file on the disk, under a name of ours, for as long as it is needed; None if none was sent.
 
     Raises:
-        FrameError: what the body raises, without the path.
+        FrameError: as :func:`checked` does.
     """
     if file is None:
         yield None
@@ -162,21 +183,34 @@ def received(file: UploadFile | None) -> Iterator[Path | None]:
         path = Path(folder) / f"upload{_suffix(file)}"
         with path.open("wb") as target:
             shutil.copyfileobj(file.file, target)
-        try:
+        with checked(path):
             yield path
-        except FrameError as e:
-            raise FrameError(str(e).replace(str(path), "the upload").replace(path.name, "the upload")) from e
+
+
+@contextmanager
+def checked(path: Path) -> Iterator[Path]:
+    """A file that was sent, once it is known to hold its pixels itself.
+
+    Raises:
+        FrameError: it names another file to read them from; or what the body raises, without the path.
+    """
+    try:
+        if path.suffix.lower() == ".nrrd" and _DETACHED.search(path.read_bytes()):
+            raise FrameError("names another file that holds its pixels; send an NRRD that holds them itself.")
+        yield path
+    except FrameError as e:
+        raise FrameError(str(e).replace(str(path), "the upload").replace(path.name, "the upload")) from e
 
 
 def _suffix(file: UploadFile) -> str:
     """The suffix that says how to read an upload; of its name nothing else is used."""
     name = (file.filename or "").lower()
-    for suffix in (".seg.nrrd", ".nii.gz", *SUFFIXES):
+    for suffix in (".seg.nrrd", ".nii.gz", *_TAKEN):
         if name.endswith(suffix):
             return suffix.replace(".seg", "")
     if not file.filename or "." not in name:
         return ".dcm"
-    raise HTTPException(415, f"a file of this kind is not taken; send one of {' '.join(SUFFIXES)}.")
+    raise HTTPException(415, f"a file of this kind is not taken; send one of {' '.join(_TAKEN)}.")
 
 
 def _check_session(session_id: str) -> None:
@@ -184,13 +218,13 @@ def _check_session(session_id: str) -> None:
         raise HTTPException(404, "no such session.")
 
 
-def _session_image(session_id: str) -> str:
+def _session_image(session_id: str) -> Path:
     _check_session(session_id)
     sessions = app_instance().sessions()
     found = sessions.get_session(session_id) if sessions is not None else None
     if not found:
         raise HTTPException(404, "no such session.")
-    return found.image
+    return Path(found.image)
 
 
 def _respond(path: Path, params: dict[str, Any], output: Output) -> Response:

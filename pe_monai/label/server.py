@@ -9,13 +9,14 @@ import functools
 import inspect
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import jwt
 import requests
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from monailabel.config import settings
@@ -31,6 +32,7 @@ from pe_monai.label.guard import LOOPBACK, Guard
 logger = logging.getLogger(__name__)
 # left out: /proxy, /infer/wsi and /ohif open what a request names, /logs shows paths, uploads replace models
 _KEPT = {model: {"/model/{model}", "/model/info/{model}"}}
+_TASKS = (batch_infer, train, scoring)
 
 
 def build() -> FastAPI:
@@ -57,27 +59,15 @@ def fill(app: FastAPI) -> None:
     auth.jwt = _Jwt  # type: ignore[assignment]
     if settings.MONAI_LABEL_AUTH_ENABLE:
         app.dependency_overrides[auth.get_current_user] = _in_a_thread(auth.get_current_user)
-        for route in login.router.routes:
-            app.add_api_route(
-                route.path,
-                _in_a_thread(route.endpoint),
-                methods=route.methods,
-                response_model=route.response_model,
-                tags=route.tags,
-                summary=route.summary,
-            )
+        _take_over(app, login.router)
     for router in (page_routes.router, page_routes.api, routes.router):
         app.include_router(router)
-    for module in (info, batch_infer, train, scoring, datastore, model):
-        wanted = _KEPT.get(module)
-        if wanted is not None:
-            module.router.routes[:] = [
-                route for route in module.router.routes if route.path in wanted and route.methods == {"GET"}
-            ]
-        app.include_router(module.router)
+    for module in (info, *_TASKS, datastore, model):
+        _take_over(app, module.router, _KEPT.get(module), [Depends(_check_task)] if module in _TASKS else [])
     for error, code in ((FrameError, 400), (WeightsError, 503), (MONAILabelException, 400), (OSError, 507)):
         app.add_exception_handler(error, functools.partial(_answer, code))
     app.add_exception_handler(requests.RequestException, _answer_login)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
     origins = [str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS]
     if origins:
         app.add_middleware(
@@ -91,10 +81,36 @@ def fill(app: FastAPI) -> None:
     )
 
 
+def _take_over(app: FastAPI, router: APIRouter, wanted: Collection[str] | None = None, checks: Any = ()) -> None:
+    """Give an application requests of MONAI Label, of ``wanted`` paths only those that change nothing.
+
+    They are coroutines that never wait for anything: one that writes an archive, say, would hold up everybody.
+    """
+    for route in router.routes:
+        if wanted is None or (route.path in wanted and route.methods == {"GET"}):
+            app.add_api_route(
+                route.path,
+                _in_a_thread(route.endpoint),
+                methods=route.methods,
+                response_model=route.response_model,
+                tags=route.tags,
+                summary=route.summary,
+                include_in_schema=route.include_in_schema,
+                dependencies=checks if "POST" in route.methods else (),
+            )
+
+
+async def _check_task(request: Request, run_sync: bool = False) -> None:
+    """What is asked of a task is told again to everyone who asks how it is going, so it must be fit to be told."""
+    if run_sync:
+        raise HTTPException(400, "run_sync is not offered: a task runs beside the server; ask how it is going by GET.")
+    routes.read_json((await request.body()).decode(errors="replace"))
+
+
 def _in_a_thread(call: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
     """The same as a plain function, which FastAPI runs beside its event loop.
 
-    MONAI Label asks the login's realm from coroutines: a realm that hangs would hold up every request of everybody.
+    MONAI Label asks the login's realm from coroutines, too: one that hangs would hold up every request of everybody.
     """
 
     def plain(**arguments: Any) -> Any:
@@ -110,7 +126,15 @@ async def _answer(code: int, request: Request, error: Exception) -> JSONResponse
     if isinstance(error, OSError):
         logger.error("%s", error)
         text = f"the file could not be written or read ({error.strerror or 'input or output error'})."
+    # where the folder lies is nobody's business
+    text = text.replace(f"{app_instance().folder.root}{os.sep}", "").encode(errors="replace").decode()
     return JSONResponse({"detail": text}, code)
+
+
+async def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    # without the value itself, which may be one that JSON cannot hold, such as NaN
+    problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
+    return JSONResponse({"detail": problems}, 422)
 
 
 async def _answer_login(request: Request, error: requests.RequestException) -> JSONResponse:

@@ -1,0 +1,127 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Files and parameters that are sent to open what they should not, or to break what others ask for."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+requests = pytest.importorskip("requests")
+
+META_IMAGE = "ObjectType = Image\nNDims = 2\nDimSize = 320 224\nElementType = MET_UCHAR\nElementDataFile = {}\n"
+NRRD = "NRRD0004\ntype: unsigned char\ndimension: 2\nsizes: 320 224\nencoding: raw\n{}: {}\n\n"
+HUGE = "9" * 400
+HALF = '"\\ud800"'  # half of a surrogate pair, which UTF-8 cannot hold
+
+
+@pytest.fixture
+def outside(label_server):
+    """Pixels that lie beside the folder, not in it."""
+    path = label_server.folder.parent / "outside.raw"
+    path.write_bytes(np.full((224, 320), 255, np.uint8).tobytes())
+    return path
+
+
+@pytest.mark.parametrize("kind", ["x.mha", "x.mhd", "data file", "datafile", "Data File"])
+def test_an_upload_cannot_name_another_file_as_its_pixels(label_server, outside, kind):
+    name = kind if kind.startswith("x.") else "x.nrrd"
+    body = (META_IMAGE.format(outside) if kind.startswith("x.") else NRRD.format(kind, outside)).encode()
+    url = label_server.url
+    label = {"label": (name, body)}
+    put = requests.put(f"{url}/datastore/label?image=stillc_001&tag=stolen", files=label, timeout=60)
+    prior = requests.post(f"{url}/infer/effusion_interactive?image=stillc_001", files=label, timeout=60)
+    frame = requests.post(f"{url}/infer/effusion", files={"file": (name, body)}, timeout=60)
+    answers = [put, prior, frame]
+    session = requests.put(f"{url}/session/", files={"files": (name, body)}, timeout=60)
+    if session.ok:
+        params = {"session_id": session.json()["session_id"]}
+        answers.append(requests.post(f"{url}/infer/effusion", params=params, timeout=60))
+    for answer in answers:
+        assert answer.status_code in (400, 415)
+        assert answer.status_code == 415 or "another file" in answer.json()["detail"]
+    assert not (label_server.folder / "labels/stolen").exists()
+
+
+def test_many_frames_at_once_open_no_path_and_need_no_gpu(label_server):
+    url = label_server.url
+    other = Image.fromarray(np.asarray(Image.open(label_server.folder / "stilla_001.png"))[:, ::-1])
+    other.save(label_server.folder.parent / "outside.png")
+    wanted = {"images": ["stilla_001"], "label_tag": "many", "upload": str(label_server.folder.parent / "outside.png")}
+    assert requests.post(f"{url}/batch/infer/effusion", json=wanted, timeout=60).ok
+    for _ in range(600):
+        state = requests.get(f"{url}/batch/infer", timeout=60).json()
+        if state["status"] in ("DONE", "ERROR"):
+            break
+        time.sleep(0.2)
+    assert state["status"] == "DONE", state
+    answer = requests.post(f"{url}/infer/effusion?image=stilla_001&output=image", timeout=60)
+    kept = np.asarray(Image.open(label_server.folder / "labels/many/stilla_001.png"))
+    assert np.array_equal(kept > 0, np.asarray(Image.open(io.BytesIO(answer.content))) > 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
+        ("post", "/effusion/outline", '{"image": NaN}'),
+        ("post", "/effusion/outline", f'{{"image": [{HALF}]}}'),
+        ("post", "/activelearning/none", '{"strategy": ["first"]}'),
+        ("post", "/activelearning/none", '{"strategy": "first"}'),
+        ("post", "/activelearning/first", f'{{"client_id": {HALF}}}'),
+        ("post", "/train/effusion", f'{{"max_epochs": {HALF}}}'),
+        ("post", "/train/effusion", '{"max_epochs": NaN}'),
+        ("post", "/train/effusion?run_sync=true", "{}"),
+        ("post", "/scoring/epistemic?run_sync=true", "{}"),
+        ("post", "/scoring/epistemic", f'{{"max_samples": {HALF}}}'),
+        ("post", "/batch/infer/effusion?run_sync=true", "{}"),
+    ],
+)
+def test_bodies_that_cannot_be_answered_are_refused(label_server, method, path, text):
+    headers = {"Content-Type": "application/json"}
+    answer = requests.request(method, label_server.url + path, data=text, headers=headers, timeout=60)
+    assert 400 <= answer.status_code < 500 and answer.json()["detail"]
+    assert requests.get(f"{label_server.url}/effusion/status", timeout=60).ok
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]", "null", "[" * 50000, '{"a": NaN}', f'{{"a": {HALF}}}'])
+def test_notes_that_are_none_are_refused(label_server, text):
+    url = label_server.url
+    for path in ("image/info?image=stillb_001", "label/info?label=stillb_001&tag=final"):
+        answer = requests.put(f"{url}/datastore/{path}", data={"info": text}, timeout=60)
+        assert answer.status_code == 400
+    assert requests.get(f"{url}/datastore/image/info?image=stillb_001", timeout=60).ok
+
+
+def test_a_click_of_hundreds_of_digits_is_no_point(label_server):
+    data = {"params": f'{{"foreground": [[{HUGE}, 2]]}}'}
+    answer = requests.post(f"{label_server.url}/infer/effusion_interactive?image=stillb_001", data=data, timeout=60)
+    assert answer.status_code == 400 and "is no point" in answer.json()["detail"]
+
+
+def test_notes_are_kept(label_server):
+    address = f"{label_server.url}/datastore/image/info?image=stillb_001"
+    assert requests.put(address, data={"info": json.dumps({"seen": "by me"})}, timeout=60).ok
+    assert requests.get(address, timeout=60).json()["seen"] == "by me"
+
+
+def test_requests_of_monai_label_wait_beside_the_loop():
+    import inspect
+
+    pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+    from fastapi import FastAPI
+
+    from pe_monai.label import shims
+
+    shims.install()
+    from pe_monai.label.server import fill
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    fill(app)
+    paths = {route.path: route.endpoint for route in app.routes if hasattr(route, "endpoint")}
+    assert {"/datastore/dataset", "/train/{model}", "/batch/infer"} <= paths.keys()
+    assert not [path for path, endpoint in paths.items() if inspect.iscoroutinefunction(endpoint)]
