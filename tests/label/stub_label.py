@@ -35,6 +35,8 @@ class InteractivePredictor:
         for click in clicks:
             if not (0 <= click.row < mask.shape[0] and 0 <= click.column < mask.shape[1]):
                 raise FrameError(f"click {click.column:g}, {click.row:g} lies outside the frame.")
+            if click.row < 4:
+                raise FrameError(f"click {click.column:g}, {click.row:g} lies outside the sector.")
             mask[(rows - click.row) ** 2 + (columns - click.column) ** 2 <= RADIUS**2] = click.positive
         return replace(prediction, mask=mask)
 

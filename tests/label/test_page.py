@@ -15,6 +15,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+requests = pytest.importorskip("requests")
 exceptions = pytest.importorskip("selenium.common.exceptions")
 
 
@@ -155,6 +156,105 @@ def test_a_draft_outlives_the_browser(browser, page_server):
     keys(browser, "s")
     wait(lambda: label(page_server, "stillc_001") is not None)
     assert np.array_equal(label(page_server, "stillc_001"), draft)
+
+
+def slow(driver, milliseconds):
+    """Let every request take so long."""
+    conditions = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+
+
+def test_what_is_saved_is_the_outline_that_was_on_its_way(browser, page_server):
+    wait(lambda: browser.find_elements("css selector", '[data-id="beat@005"]'))
+    settled(browser)
+    slow(browser, 1000)
+    browser.find_element("css selector", '[data-id="beat@005"]').click()
+    wait(lambda: text(browser, "message") == "outlining …")
+    keys(browser, "s")
+    wait(lambda: label(page_server, "beat@005") is not None)
+    outlined = label(page_server, "beat@005")
+    assert outlined.any()
+    click(browser, 40, 200)
+    keys(browser, "s")
+    wait(lambda: label(page_server, "beat@005")[200, 40])
+    slow(browser, 0)
+    wait(lambda: label(page_server, "beat@005", "draft") is None)
+
+
+def test_what_is_drawn_while_the_label_is_sent_stays_a_draft(browser, page_server):
+    open_frame(browser, "beat@006")
+    keys(browser, webdriver.Keys.DELETE, "b")
+    settled(browser)
+    slow(browser, 1000)
+    keys(browser, "s")
+    click(browser, 60, 120)
+    wait(lambda: label(page_server, "beat@006") is not None and label(page_server, "beat@006", "draft") is not None)
+    slow(browser, 0)
+    wait(lambda: browser.find_elements("css selector", '.done.changed[data-id="beat@006"]'))
+    open_frame(browser, "stillb_001")
+    open_frame(browser, "beat@006")
+    wait(lambda: text(browser, "area") != "none")
+
+
+def test_a_refused_click_does_not_stay(browser):
+    open_frame(browser, "stillb_001")
+    keys(browser, webdriver.Keys.DELETE, "c")
+    wait(lambda: text(browser, "area") == "none")
+    click(browser, 160, 2)
+    wait(lambda: "outside the sector" in text(browser, "message"))
+    click(browser, 160, 100)
+    wait(lambda: text(browser, "area") != "none" and text(browser, "message") == "")
+    browser.get_log("browser")  # tells of the refusal
+
+
+def test_a_draft_that_someone_else_has_ended_is_no_error(browser, page_server):
+    open_frame(browser, "stillb_001")
+    click(browser, 160, 100)
+    settled(browser)
+    wait(lambda: label(page_server, "stillb_001", "draft") is not None)
+    open_frame(browser, "stilla_001")
+    buffer = io.BytesIO()
+    Image.new("L", (320, 224), 255).save(buffer, "PNG")
+    address = f"{page_server.url}/datastore/label?image=stillb_001"
+    assert requests.put(address, files={"label": ("x.png", buffer.getvalue())}, timeout=60).ok
+    open_frame(browser, "stillb_001")
+    assert text(browser, "area").startswith("179.20")
+    wait(lambda: browser.find_elements("css selector", '.done:not(.changed)[data-id="stillb_001"]'))
+    browser.get_log("browser")  # tells that there is no draft
+
+
+def test_a_stroke_before_the_outline_leaves_no_message(browser):
+    open_frame(browser, "stillb_001")
+    slow(browser, 1000)
+    keys(browser, "o", "b")
+    click(browser, 60, 120)
+    assert text(browser, "message") == "outlining …"
+    wait(lambda: text(browser, "message") == "")
+    slow(browser, 0)
+
+
+def test_only_a_tap_is_a_click(browser):
+    open_frame(browser, "stillb_001")
+    keys(browser, webdriver.Keys.DELETE, "c")
+    wait(lambda: text(browser, "area") == "none")
+    box = browser.find_element("id", "canvas").rect
+    x, y = (round(box[side] + box[size] / 2) for side, size in (("x", "width"), ("y", "height")))
+
+    def touch(kind, fingers):
+        points = [{"x": x + 30 * finger, "y": y, "id": finger} for finger in range(fingers)]
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    for count in (1, 2, 3):
+        touch("touchStart", count)
+    touch("touchEnd", 0)
+    touch("touchStart", 1)
+    touch("touchCancel", 0)
+    time.sleep(2)
+    assert text(browser, "area") == "none"
+    touch("touchStart", 1)
+    touch("touchEnd", 0)
+    wait(lambda: text(browser, "area") != "none")
 
 
 def test_training_is_started_followed_and_told(browser, page_server):

@@ -18,7 +18,8 @@ export async function request(path, options = {}) {
   }
   if (!answer.ok) {
     const detail = await answer.json().then((body) => body.detail, () => answer.statusText);
-    throw new Error(typeof detail === "string" ? detail : JSON.stringify(detail));
+    const error = new Error(typeof detail === "string" ? detail : JSON.stringify(detail));
+    throw Object.assign(error, { status: answer.status });
   }
   return answer;
 }
@@ -26,6 +27,13 @@ export async function request(path, options = {}) {
 export const get = async (path) => (await request(path)).json();
 export const post = async (path, json) => (await request(path, { method: "POST", json })).json();
 export const named = (image) => `image=${encodeURIComponent(image)}`;
+
+// null where there is none
+export const loadLabel = (image, tag) =>
+  request(`datastore/label?label=${encodeURIComponent(image)}&tag=${tag}`).catch((error) => {
+    if (error.status === 404) return null;
+    throw error;
+  });
 
 export async function saveLabel(image, blob, tag) {
   const form = new FormData();

@@ -1,7 +1,7 @@
 // Copyright (c) pe_monai contributors. SPDX-License-Identifier: Apache-2.0
 // The page: one frame in hand, its outline, what was done to it, and the buttons and keys.
 
-import { get, named, post, request, saveLabel } from "./api.js";
+import { get, loadLabel, named, post, request, saveLabel } from "./api.js";
 import { FrameList } from "./list.js";
 import { base64, decode, encode, paint } from "./mask.js";
 import { startTraining } from "./training.js";
@@ -17,6 +17,8 @@ let turn = 0; // answers to requests of an earlier turn are dropped
 let edit = null; // { id, width, height, mask, clicks, base, past, future, changed }
 let stroke = null;
 let sending = Promise.resolve();
+let ready = Promise.resolve(); // settled once the frame in hand has its outline
+let asked = 0;
 const timers = {};
 
 // ---- one frame ----
@@ -27,16 +29,19 @@ async function open(id, carried = null) {
   list.choose(id);
   say("");
   try {
+    if (!list.find(id)) await refresh(); // it came into the folder since
     const frame = await createImageBitmap(await (await request(`effusion/frame?${named(id)}`)).blob());
     if (mine !== turn) return;
     const { width, height } = frame;
     const mask = new Uint8Array(width * height);
+    saveDraft(); // of what was drawn while the frame came
     edit = { id, width, height, mask, clicks: [], base: null, past: [], future: [], changed: false };
     view.show(frame);
     forgetMeasures();
     showEdit();
     showClip();
-    await begin(list.find(id), carried, mine);
+    ready = begin(list.find(id), carried, mine);
+    await ready;
   } catch (error) {
     if (mine === turn) say(error.message, true);
   }
@@ -44,15 +49,21 @@ async function open(id, carried = null) {
 
 // what a frame begins with: a draft, its label, the outline of the frame before it, or the model's
 async function begin(frame, carried, mine) {
-  const tag = list.changed.has(frame.id) ? "draft" : frame.done ? "final" : null;
-  if (tag) {
-    const answer = await request(`datastore/label?label=${encodeURIComponent(frame.id)}&tag=${tag}`);
+  // someone else may have saved the frame and so ended its draft
+  const tags = list.changed.has(frame.id) ? ["draft", "final"] : frame.done ? ["final"] : [];
+  for (const tag of tags) {
+    const answer = await loadLabel(frame.id, tag);
+    if (mine !== turn) return;
+    if (!answer) continue;
     const mask = await decode(await answer.blob(), edit.width, edit.height);
     if (mine !== turn) return;
     Object.assign(edit, { mask, base: mask, changed: tag === "draft" });
+    list.mark(frame.id, { done: frame.done || tag === "final", changed: tag === "draft" });
     showEdit();
-    await measure();
-  } else if (carried && carried.length === edit.mask.length) {
+    return measure();
+  }
+  if (tags.length) list.mark(frame.id, { done: false, changed: false });
+  if (carried && carried.length === edit.mask.length) {
     change(() => Object.assign(edit, { mask: carried.slice(), base: carried.slice() }));
     await measure();
   } else {
@@ -64,6 +75,8 @@ async function begin(frame, carried, mine) {
 async function ask(mine = turn) {
   const { id, width, height, clicks, base } = edit;
   const point = (click) => [click.x, click.y];
+  const number = ++asked;
+  const wanted = () => mine === turn && edit.clicks === clicks && !stroke?.drawn;
   say("outlining …");
   try {
     const answer = await post("effusion/outline", {
@@ -73,16 +86,21 @@ async function ask(mine = turn) {
       mask: clicks.length && base ? await base64(await encode(base, width, height)) : null,
     });
     const mask = await decode(answer.mask, width, height);
-    if (mine !== turn || edit.id !== id || edit.clicks !== clicks) return;
+    if (!wanted()) return;
     edit.mask = mask;
     if (!clicks.length) edit.base = mask;
     showEdit();
     showMeasures(answer.measurement, answer);
     $("model").textContent = `model ${answer.version}`;
-    say("");
     if (clicks.length) keepDraft();
   } catch (error) {
-    if (mine === turn) say(error.message, true);
+    if (!wanted()) return;
+    // a click that was refused would be so again with every further one
+    if (clicks.length && edit.past.length) Object.assign(edit, edit.past.pop());
+    showEdit();
+    say(error.message, true);
+  } finally {
+    if (number === asked && mine === turn && $("message").textContent === "outlining …") say("");
   }
 }
 
@@ -105,6 +123,7 @@ function change(act, before = state()) {
   edit.past.push(before);
   if (edit.past.length > 60) edit.past.shift();
   edit.future = [];
+  ready = ready.catch(() => {}); // what is drawn can be saved, though a label could not be loaded
   act();
   touched();
 }
@@ -135,9 +154,13 @@ const keepDraft = () => later("draft", saveDraft, 300);
 async function saveDraft() {
   clearTimeout(timers.draft);
   if (!edit?.changed || edit.kept === edit.mask) return;
-  const { id, mask, width, height } = edit;
-  edit.kept = mask;
-  await send(id, mask, width, height, "draft").catch((error) => say(error.message, true));
+  const kept = edit;
+  const { id, mask, width, height } = kept;
+  kept.kept = mask;
+  await send(id, mask, width, height, "draft").catch((error) => {
+    kept.kept = null; // to be tried again
+    say(error.message, true);
+  });
 }
 
 // one after the other: a draft that is overtaken by its label would come back
@@ -149,12 +172,16 @@ function send(id, mask, width, height, tag) {
 
 async function save() {
   if (!edit) return false;
-  clearTimeout(timers.draft);
-  const { id, mask, width, height } = edit;
+  const saved = edit;
   try {
+    await ready; // the outline that is on its way is what is to be saved
+    if (edit !== saved) return false;
+    clearTimeout(timers.draft);
+    const { id, mask, width, height } = saved;
     await send(id, mask, width, height, "final");
-    edit.changed = false;
-    list.mark(id, { done: true, changed: false });
+    const changed = saved.mask !== mask; // while it was sent
+    saved.changed = changed;
+    list.mark(id, { done: true, changed });
     say("saved");
     later("saved", () => $("message").textContent === "saved" && say(""), 1500);
     return true;
@@ -205,7 +232,7 @@ function release(place) {
   } else if (view.inside(place)) {
     const click = { x: Math.round(place.x), y: Math.round(place.y), positive: (tool === "add") !== right };
     change(() => (edit.clicks = [...edit.clicks, click]), before);
-    ask();
+    ready = ask();
   } else {
     say("that is outside the frame", true);
   }
@@ -301,7 +328,7 @@ function clear() {
 function outlineAgain() {
   if (!edit) return;
   change(() => Object.assign(edit, { clicks: [], base: null }));
-  ask();
+  ready = ask();
 }
 
 const resize = (by) => {
@@ -337,7 +364,8 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input[type=search], dialog *, select");
   const pressing = event.key === "Enter" && event.target.matches("button");
   const sliding = event.key.startsWith("Arrow") && event.target.matches("input[type=range]");
-  if (typing || pressing || sliding || event.altKey || event.metaKey) return;
+  const held = event.repeat && ["s", "Enter", "n"].includes(event.key); // would save frames that nobody has looked at
+  if (typing || pressing || sliding || held || event.altKey || event.metaKey) return;
   if (event.ctrlKey && !["z", "y"].includes(event.key)) return;
   const act = keys[event.key] ?? keys[event.key.toLowerCase()];
   if (!act) return;

@@ -142,7 +142,7 @@ export class View {
       canvas.setPointerCapture(event.pointerId);
       canvas.focus();
       this.touches.set(event.pointerId, this.device(event));
-      if (event.button === 1 || event.shiftKey || this.touches.size === 2) {
+      if (event.button === 1 || event.shiftKey || this.touches.size > 1) {
         if (this.mode === "tool") this.handlers.cancel();
         this.mode = "move";
         return;
@@ -161,13 +161,14 @@ export class View {
       if (this.mode === "tool") this.handlers.drag(this.pointer);
       else if (this.mode === "move") this.move(before, [...this.touches.values()]);
     });
-    const end = (event) => {
+    const end = (event, act) => {
       if (!this.touches.delete(event.pointerId)) return;
-      if (this.mode === "tool") this.handlers.release(this.locate(event));
+      if (this.mode === "tool") act();
       if (!this.touches.size) this.mode = null;
     };
-    canvas.addEventListener("pointerup", end);
-    canvas.addEventListener("pointercancel", end);
+    canvas.addEventListener("pointerup", (event) => end(event, () => this.handlers.release(this.locate(event))));
+    // the system took the touch for a gesture of its own
+    canvas.addEventListener("pointercancel", (event) => end(event, () => this.handlers.cancel()));
     canvas.addEventListener("pointerleave", () => {
       this.pointer = null;
       this.draw();
