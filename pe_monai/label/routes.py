@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -48,7 +49,7 @@ class Output(str, Enum):
     all = "all"
 
 
-@router.post("/infer/{model}", tags=["Infer"], dependencies=[USER])
+@router.post("/infer/{model}", tags=["Infer"])
 def infer(
     model: str,
     background: BackgroundTasks,
@@ -58,10 +59,13 @@ def infer(
     file: Annotated[UploadFile | None, File()] = None,
     label: Annotated[UploadFile | None, File()] = None,
     output: Output = Output.all,
+    user: Any = USER,
 ) -> Response:
     """Outline an image of the datastore, of a session, or one that is sent along; a label sent along is corrected."""
     request: dict[str, Any] = {key: value for key, value in read_json(params).items() if key not in _OURS}
     request.update(model=model, image=image)
+    if request.get("save_label"):
+        asyncio.run(ANNOTATOR.dependency(user))  # it may replace what PUT /datastore/label asks this role for
     with ExitStack() as stack:
         upload = stack.enter_context(received(file))
         if upload is None and session_id:

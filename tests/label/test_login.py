@@ -131,6 +131,20 @@ def test_a_login_opens_what_its_roles_allow(guarded):
     assert frames(guarded, visitor).status_code == 403
 
 
+def test_an_inference_saves_labels_only_for_who_may_save_them(guarded, keys):
+    import requests
+
+    for roles, code in ((["monailabel-user"], 403), (PASSWORDS["ann"][1], 200)):
+        answer = requests.post(
+            f"{guarded.url}/infer/effusion?image=stilla_001&output=json",
+            data={"params": json.dumps({"save_label": True, "label_tag": "final"})},
+            headers={"Authorization": f"Bearer {token(keys[0], 'ann', roles)}"},
+            timeout=60,
+        )
+        assert answer.status_code == code
+        assert (guarded.folder / "labels/final/stilla_001.png").exists() == (code == 200)
+
+
 def test_tokens_that_ran_out_or_that_the_realm_did_not_sign_are_refused(guarded, keys):
     roles = PASSWORDS["ann"][1]
     assert frames(guarded, token(keys[0], "ann", roles)).status_code == 200

@@ -103,6 +103,19 @@ def test_a_click_of_hundreds_of_digits_is_no_point(label_server):
     assert answer.status_code == 400 and "is no point" in answer.json()["detail"]
 
 
+def test_an_unreadable_frame_does_not_tell_where_the_folder_is(label_server):
+    url, damaged = label_server.url, label_server.folder / "damaged.png"
+    damaged.write_bytes(b"no picture")
+    try:
+        assert requests.get(f"{url}/effusion/frames?refresh=true", timeout=60).ok
+        answer = requests.get(f"{url}/effusion/frame?image=damaged", timeout=60)
+        assert answer.status_code == 400 and "damaged.png" in answer.json()["detail"]
+        assert str(label_server.folder) not in answer.text
+    finally:
+        damaged.unlink()
+        requests.get(f"{url}/effusion/frames?refresh=true", timeout=60)
+
+
 def test_notes_are_kept(label_server):
     address = f"{label_server.url}/datastore/image/info?image=stillb_001"
     assert requests.put(address, data={"info": json.dumps({"seen": "by me"})}, timeout=60).ok
