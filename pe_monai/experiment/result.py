@@ -14,7 +14,7 @@ from typing import Any
 from pe_monai.evaluation import read_rows, summarise
 from pe_monai.experiment.runs import Run
 
-SIZES = ((1, 249), (250, 1000), (1001, None))
+SIZES = ((1, 248), (249, 1000), (1001, None))
 
 
 @dataclass(frozen=True)

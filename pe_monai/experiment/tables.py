@@ -99,7 +99,7 @@ def sizes(results: Sequence[Result]) -> Table:
         for size in result.summary["sizes"]:
             cells += [size["frames"], size["dice"]]
         rows.append([*_names(result), *cells])
-    titles = ("under 250 px", "250 to 1,000 px", "over 1,000 px")
+    titles = ("under 249 px", "249 to 1,000 px", "over 1,000 px")
     columns = [*_head(), *(column for title in titles for column in (Column(f"frames, {title}", 0), Column(title)))]
     return Table("sizes", "Mean Dice by size of the effusion", "Size of the annotated effusion.", columns, rows)
 

@@ -82,8 +82,8 @@ def test_tables_are_what_the_frames_say_under_every_protocol(study):
     for line in table(study, "sizes"):
         key = line["protocol"], line["row"]
         truth = column[key]["truth_px"]
-        groups = (truth > 0) & (truth < 250), (truth >= 250) & (truth <= 1000), truth > 1000
-        for title, chosen in zip(("under 250 px", "250 to 1,000 px", "over 1,000 px"), groups, strict=True):
+        groups = (truth > 0) & (truth < 249), (truth >= 249) & (truth <= 1000), truth > 1000
+        for title, chosen in zip(("under 249 px", "249 to 1,000 px", "over 1,000 px"), groups, strict=True):
             assert int(line[f"frames, {title}"]) == chosen.sum()
             assert number(line[title]) == pytest.approx(mean(key, "dice", chosen), abs=5e-5, nan_ok=True)
     negatives = table(study, "negatives")
