@@ -190,10 +190,11 @@ def _score_command(row: Row, plan: Plan) -> str:
     overlays = [file.stem for file in row.overlays]
     if plan.budget is not None:
         overlays.append(str(plan.budget) if plan.budget.parent != configs_dir() else plan.budget.stem)
-    settings = [f'"{key}={value}"' for key, value in plan.settings.items() if not key.startswith(OF_TRAINING)]
+    values = {**plan.settings, "temperature": 1.0}  # as Run.score does; the bundle's was fitted to other weights
+    settings = [f'"{key}={value}"' for key, value in values.items() if not key.startswith(OF_TRAINING)]
     words = ["pe_monai evaluate --data external --split external/datalist.json --section testing"]
     words += [f"--config {' '.join(overlays)}"] if overlays else []
-    words += [f"--set {' '.join(settings)}"] if settings else []
+    words += [f"--set {' '.join(settings)}"]
     weights = plan.output / "runs" / "PROTOCOL" / row.name / "model.pt"
     return " ".join([*words, f"--weights {weights} -o scores"])
 
@@ -201,7 +202,7 @@ def _score_command(row: Row, plan: Plan) -> str:
 def _train_command(row: Row, plan: Plan) -> str:
     overlays = [f"../configs/{file.name}" for file in row.overlays]
     if plan.budget is not None:
-        overlays.append(f"../configs/{plan.budget.name}")
+        overlays.append(str(plan.budget) if plan.budget.parent != configs_dir() else f"../configs/{plan.budget.name}")
     files = ",".join(f"'{name}'" for name in ("configs/train.json", *overlays))
     settings = "".join(f' --{key} "{value}"' for key, value in plan.settings.items())
     return f'python -m monai.bundle run training --config_file "[{files}]" --datalist PROTOCOL{settings}'

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -20,7 +21,7 @@ from pe_monai.errors import BundleError, DatasetError
 from pe_monai.experiment.datalists import prepare_datalist
 from pe_monai.experiment.rows import find_budget, find_rows
 from pe_monai.experiment.runs import only_one, reason_of
-from pe_monai.experiment.study import Plan, run_study
+from pe_monai.experiment.study import Plan, _score_command, _train_command, run_study
 
 
 @pytest.fixture
@@ -126,6 +127,15 @@ def test_a_training_that_validated_nothing_is_said(plan):
     outcome = run_study(plan, launch=lambda command, log: 0)
     assert outcome.page is None and len(outcome.errors) == 2
     assert "paper_baseline, clip: no epoch was validated" in outcome.errors[0] and "val_interval" in outcome.errors[0]
+
+
+def test_commands_of_a_row_name_the_users_own_budget_and_the_temperature_of_the_study(plan, tmp_path):
+    own = tmp_path / "own.json"
+    own.write_text('{"max_epochs": 1}')
+    plan = dataclasses.replace(plan, budget=own)
+    assert f"'{own}'" in _train_command(plan.rows[0], plan)
+    score = _score_command(plan.rows[0], plan)
+    assert str(own) in score and '"temperature=1.0"' in score
 
 
 def test_two_studies_cannot_work_in_one_folder(plan):
