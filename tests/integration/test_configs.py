@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from importlib.util import find_spec
@@ -85,7 +84,7 @@ def test_network_is_one(configs):
 
 
 @pytest.mark.parametrize(
-    "name", ["spatial_size", "min_share", "temperature", "amp", "device", "bundle_root", "ckpt_path"]
+    "name", ["spatial_size", "min_share", "min_score", "temperature", "amp", "device", "bundle_root", "ckpt_path"]
 )
 def test_settings_are_one(configs, name):
     given = {stem: config[name] for stem, config in configs.items() if name in config and stem != "multi_gpu_train"}
@@ -93,15 +92,8 @@ def test_settings_are_one(configs, name):
     assert len({json.dumps(setting) for setting in given.values()}) == 1, given
 
 
-def test_thresholds_decide_alike(configs):
-    """A training has no temperature yet: its threshold is the one of inference before the temperature."""
-
-    def logit(name):
-        threshold = configs[name]["threshold"]
-        return math.log(threshold / (1 - threshold))
-
-    assert configs["evaluate"]["threshold"] == configs["inference"]["threshold"]
-    assert logit("train") == pytest.approx(logit("inference") * configs["inference"]["temperature"], abs=0.03)
+def test_every_frame_has_its_own_threshold_in_inference_and_evaluation(configs):
+    assert configs["evaluate"]["threshold"] == configs["inference"]["threshold"] == "dice"
 
 
 def test_preprocessing_is_one(configs):
