@@ -104,12 +104,14 @@ def _machine() -> str:
 
 
 def _plot(points: dict[str, tuple[float, float]], path: Path) -> None:
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for name, (speed, dice) in points.items():
-        axes.plot(speed, dice, "s" if name == REFERENCE else "o")
-        axes.annotate(name, (speed, dice), textcoords="offset points", xytext=(4, 4), fontsize=7)
+    # numbers, since the names of points side by side would cover each other
+    for number, (name, (speed, dice)) in enumerate(points.items(), start=1):
+        axes.plot(speed, dice, "s" if name == REFERENCE else "o", label=f"{number}  {name}")
+        axes.annotate(str(number), (speed, dice), textcoords="offset points", xytext=(4, 4), fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=7, frameon=False)
     axes.set_xlabel("frames a second, file to file")
     axes.set_ylabel("mean Dice")
     axes.margins(0.2)
