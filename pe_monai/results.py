@@ -16,6 +16,7 @@ from skimage.measure import label as label_regions
 from pe_monai import __version__
 from pe_monai.data import FrameFile, write_map, write_picture, write_whole
 from pe_monai.errors import FrameError
+from pe_monai.measure.tables import NOT_UTF8, write_table
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.report.drawing import draw_frame, is_fan
 
@@ -32,7 +33,6 @@ COLUMNS = (
     "uncertainty",
     "error",
 )
-NOT_UTF8 = "backslashreplace"  # what a table does with file names in another encoding, such as GBK of a Windows zip
 
 
 def provenance(predictor: Predictor) -> dict:
@@ -92,7 +92,7 @@ class ResultFolder:
         self.probabilities = probabilities
         self.sectors = sectors
         self.rows = list(rows)
-        write_whole(self.folder / "frames.csv", self._write_table)
+        write_table(self.folder / "frames.csv", COLUMNS, self.rows)
 
     @property
     def done(self) -> int:
@@ -124,13 +124,7 @@ class ResultFolder:
         """Write the table whole, rows of inputs that hold no frame first, then those of frames in the given order."""
         places = {str(frame.path): place for place, frame in enumerate(order)}
         self.rows.sort(key=lambda row: places.get(row["file"], -1))
-        write_whole(self.folder / "frames.csv", self._write_table)
-
-    def _write_table(self, path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8", errors=NOT_UTF8) as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_table(self.folder / "frames.csv", COLUMNS, self.rows)
 
 
 def _error_row(error: FrameError, frame: FrameFile | None) -> dict:

@@ -139,12 +139,7 @@ def _score(item: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     frame, label = (
         np.ascontiguousarray(reader.get_data(reader.read(item[key]))[0].swapaxes(0, 1)) for key in ("image", "label")
     )
-    if label.shape[:2] != frame.shape[:2]:
-        (height, width), size = label.shape[:2], frame.shape[:2]
-        raise FrameError(
-            f"{item['label']}: is {width} wide x {height} high, its frame is {size[1]} x {size[0]}; give the "
-            "annotation of this frame."
-        )
+    _check_size(item["label"], label, frame.shape, "give the annotation of this frame")
     truth = DecodeMask()(torch.from_numpy(label.copy()).permute(2, 0, 1))
     pred = np.zeros(frame.shape[:2], bool) if path is None else _read_mask(path, frame.shape[:2])
     planes = [torch.from_numpy(plane.astype(np.float32))[None] for plane in (pred, find_sector(frame))]
@@ -158,10 +153,14 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
     masks = list(read_masks(path).masks)
     if len(masks) != 1:
         raise FrameError(f"{path}: holds {len(masks)} masks; give one mask a file.")
-    if masks[0].shape != size:
-        height, width = masks[0].shape
-        raise FrameError(f"{path}: is {width} wide x {height} high, its frame is {size[1]} x {size[0]}; resize it.")
+    _check_size(path, masks[0], size, "resize it")
     return masks[0]
+
+
+def _check_size(path: str | Path, plane: np.ndarray, size: Sequence[int], remedy: str) -> None:
+    (height, width), wanted = plane.shape[:2], size[:2]
+    if (height, width) != tuple(wanted):
+        raise FrameError(f"{path}: is {width} wide x {height} high, its frame is {wanted[1]} x {wanted[0]}; {remedy}.")
 
 
 def _list(names: Sequence[str], separator: str = ", ") -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pe_monai.evaluation import read_rows, summarise
+from pe_monai.evaluation.summary import SIZE_BINS
 from pe_monai.experiment.runs import Run
 
-SIZES = ((1, 248), (249, 1000), (1001, None))
+SIZES = (*SIZE_BINS[:2], (1001, None))
 
 
 @dataclass(frozen=True)

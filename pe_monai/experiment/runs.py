@@ -31,6 +31,7 @@ except ImportError:  # Windows
 Launch = Callable[[list[str], Path], int]
 # the frames that are tested are the protocol's, whatever a training selects its epoch on
 OF_TRAINING = ("train#", "validate#dataset")
+TEMPERATURE = 1.0  # of every row: the bundle's was fitted to the weights that ship
 _ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): \S")
 
 
@@ -110,8 +111,7 @@ class Run:
         files = self.row.configs("train.json", "evaluate.json", budget=self.budget)
         wanted = self._hash(files, weights=sha256_of(self.weights))
         places = {"output_dir": self.scores, "masks_dir": self.masks, "ckpt_path": self.weights}
-        # the bundle's temperature was fitted to the weights that ship
-        self._run(launch, "evaluating", files, {**places, "section": "testing", "temperature": 1.0})
+        self._run(launch, "evaluating", files, {**places, "section": "testing", "temperature": TEMPERATURE})
         _write(self.folder / "scored.json", {"hash": wanted})
         return True
 

@@ -22,7 +22,7 @@ from pe_monai.experiment.page import write_report
 from pe_monai.experiment.panels import draw_panel
 from pe_monai.experiment.result import Result, read_result
 from pe_monai.experiment.rows import Row, find_rows, require_packages
-from pe_monai.experiment.runs import OF_TRAINING, Launch, Run, RunError, launch_logged, only_one
+from pe_monai.experiment.runs import OF_TRAINING, TEMPERATURE, Launch, Run, RunError, launch_logged, only_one
 from pe_monai.experiment.table import Column, Table
 from pe_monai.experiment.tables import make_tables
 from pe_monai.inferers import has_fast_bf16
@@ -190,7 +190,7 @@ def _score_command(row: Row, plan: Plan) -> str:
     overlays = [file.stem for file in row.overlays]
     if plan.budget is not None:
         overlays.append(str(plan.budget) if plan.budget.parent != configs_dir() else plan.budget.stem)
-    values = {**plan.settings, "temperature": 1.0}  # as Run.score does; the bundle's was fitted to other weights
+    values = {**plan.settings, "temperature": TEMPERATURE}
     settings = [f'"{key}={value}"' for key, value in values.items() if not key.startswith(OF_TRAINING)]
     words = ["pe_monai evaluate --data external --split external/datalist.json --section testing"]
     words += [f"--config {' '.join(overlays)}"] if overlays else []

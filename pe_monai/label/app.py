@@ -24,7 +24,7 @@ from pe_monai.label.clicks import LABEL, read_clicks
 from pe_monai.label.datastore import FrameDatastore
 from pe_monai.label.labels import ORIGINAL, Labels, read_mask, write_index
 from pe_monai.label.models import Models
-from pe_monai.label.studies import STATE, Frame, Studies, open_file
+from pe_monai.label.studies import STATE, Frame, Stamp, Studies, open_file
 from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE, Outline
 from pe_monai.label.training import Training
 from pe_monai.measure import measure_frame
@@ -170,6 +170,9 @@ class EffusionApp(MONAILabelApp):
             raise FrameError(f"holds {sum(len(clip) for clip in clips)} frames; upload the one to outline.")
         return Picture(next(clips[0].frames()), clips[0].spacing or self.folder.spacing)
 
+    def _stamp(self, picture: Picture) -> Stamp | None:
+        return self.folder.stamp(picture.frame) if picture.frame else None
+
     def outline(
         self, model: str, picture: Picture, params: Mapping[str, Any], prior: np.ndarray | None = None
     ) -> tuple[str, Prediction]:
@@ -185,7 +188,7 @@ class EffusionApp(MONAILabelApp):
         if prior is not None and prior.shape != picture.pixels.shape[:2]:
             raise FrameError("the mask to correct has another size than the frame.")
         clicks = read_clicks(params) if model == INTERACTIVE else []
-        key = self.folder.stamp(picture.frame) if picture.frame else None
+        key = self._stamp(picture)
         if clicks or (model == INTERACTIVE and prior is not None):
             return self.models.version.name, self.models.correct(picture.pixels, clicks, prior, key)
         return self.models.outline(picture.pixels, key)
@@ -214,8 +217,7 @@ class EffusionApp(MONAILabelApp):
             found = measure_frame(mask, prediction.sector, picture.spacing, prediction.probability, picture.pixels)
         else:
             try:
-                key = self.folder.stamp(picture.frame) if picture.frame else None
-                sector = self.models.outline(picture.pixels, key)[1].sector
+                sector = self.models.outline(picture.pixels, self._stamp(picture))[1].sector
             except FrameError:
                 sector = None
             found = measure_frame(mask, sector, picture.spacing)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -30,7 +30,7 @@ class First(Strategy):
         super().__init__("The first frame without a label")
 
     def __call__(self, request: dict[str, Any], datastore: FrameDatastore) -> dict[str, Any]:
-        return next(({"id": image_id} for image_id in usable(datastore.get_unlabeled_images(), datastore)), {})
+        return first_usable(datastore.get_unlabeled_images(), datastore)
 
 
 class Random(Strategy):
@@ -42,7 +42,7 @@ class Random(Strategy):
     def __call__(self, request: dict[str, Any], datastore: FrameDatastore) -> dict[str, Any]:
         waiting = datastore.get_unlabeled_images()
         random.shuffle(waiting)
-        return next(({"id": image_id} for image_id in usable(waiting, datastore)), {})
+        return first_usable(waiting, datastore)
 
 
 class Epistemic(Strategy):
@@ -76,7 +76,7 @@ class Epistemic(Strategy):
             if scores.get(image_id, {}).get("uncertainty") is not None
         ]
         if not ranked:
-            return next(({"id": image_id} for image_id in usable(waiting, datastore)), {})
+            return first_usable(waiting, datastore)
         _, uncertainty, image_id = max(ranked)
         return {"id": image_id, "weight": uncertainty}
 
@@ -106,12 +106,13 @@ class Uncertainty(ScoringMethod):
         return {"frames": min(most, len(waiting))}
 
 
-def usable(image_ids: Iterable[str], datastore: FrameDatastore) -> Iterator[str]:
-    """Frames that can be read: a damaged one would be the next to label for ever."""
+def first_usable(image_ids: Iterable[str], datastore: FrameDatastore) -> dict[str, Any]:
+    """The first frame that can be read, as a strategy names it: a damaged one would be the next to label for ever."""
     for image_id in image_ids:
         with contextlib.suppress(FrameError):
             datastore.studies.pixels(datastore.frame(image_id))
-            yield image_id
+            return {"id": image_id}
+    return {}
 
 
 def judge(

@@ -111,7 +111,7 @@ def load_label(
 def choose(strategy: str, params: dict | None = None, user: Any = USER) -> dict[str, Any]:
     """The next image to label."""
     # MONAI Label lets params name another strategy than the address does
-    params = {**read_json(json.dumps(params or {})), "strategy": strategy}
+    params = {**_tellable(params or {}), "strategy": strategy}
     return activelearning.sample(strategy, params, user.username)
 
 
@@ -165,12 +165,19 @@ def read_json(text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text or "{}")
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as e:
         raise HTTPException(400, "params is no JSON.") from e
     if not isinstance(value, dict):
         raise HTTPException(400, "params must be a JSON object.")
-    return value
+    return _tellable(value)
+
+
+def _tellable(params: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as e:
+        raise HTTPException(400, "params is no JSON.") from e
+    return params
 
 
 @contextmanager

@@ -169,21 +169,21 @@ class Studies:
         return self._open[key][frame.view]
 
     def _files(self) -> Iterator[Path]:
+        reader, root = FrameReader(), self.root.resolve()
         for folder, folders, names in os.walk(self.root):
             top = Path(folder) == self.root
             folders[:] = sorted(n for n in folders if not n.startswith(".") and not (top and n == LABELS))
             for name in sorted(names):
                 path = Path(folder) / name
-                if not name.startswith(".") and self._is_taken(path):
+                if name.startswith("."):
+                    continue
+                try:
+                    inside = path.resolve().is_relative_to(root)  # a link may point anywhere
+                    taken = inside and (path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path))
+                except (OSError, RuntimeError):  # it may not be read, or is a link in a circle
+                    continue
+                if taken:
                     yield path
-
-    def _is_taken(self, path: Path) -> bool:
-        try:
-            if not path.resolve().is_relative_to(self.root.resolve()):
-                return False  # a link may point anywhere
-            return path.suffix.lower() in VIDEO_SUFFIXES or FrameReader().verify_suffix(path)
-        except (OSError, RuntimeError):  # it may not be read, or is a link in a circle
-            return False
 
     @property
     def _lengths_file(self) -> Path:

@@ -134,12 +134,14 @@ def clip_row(measured: MeasuredClip) -> dict[str, Any]:
     }
 
 
+NOT_UTF8 = "backslashreplace"  # what a table does with file names in another encoding, such as GBK of a Windows zip
+
+
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a CSV whole or not at all; what a row does not name stays empty."""
 
     def write(partial: Path) -> None:
-        # a file's name may be in another encoding
-        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with partial.open("w", newline="", encoding="utf-8", errors=NOT_UTF8) as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             for row in rows:
