@@ -27,6 +27,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 ITK_SUFFIXES = (".nrrd", ".mha", ".mhd", *DICOM_SUFFIXES)
 SUFFIXES = PICTURE_SUFFIXES + NIFTI_SUFFIXES + ITK_SUFFIXES
+MAX_PIXELS = 50_000_000
 
 
 class FrameReader(ImageReader):
@@ -54,7 +55,7 @@ class FrameReader(ImageReader):
         min_side: refuse frames with fewer pixels than this on a side.
     """
 
-    def __init__(self, max_pixels: int = 50_000_000, min_side: int = 16) -> None:
+    def __init__(self, max_pixels: int = MAX_PIXELS, min_side: int = 16) -> None:
         super().__init__()
         self.max_pixels = max_pixels
         self.min_side = min_side

@@ -22,7 +22,7 @@ from pe_monai.errors import FrameError
 from pe_monai.label.choice import Epistemic, First, Random, Uncertainty
 from pe_monai.label.clicks import LABEL, read_clicks
 from pe_monai.label.datastore import FrameDatastore
-from pe_monai.label.labels import ORIGINAL, Labels, read_mask, write_index
+from pe_monai.label.labels import ORIGINAL, Labels, read_label, write_index
 from pe_monai.label.models import Models
 from pe_monai.label.studies import STATE, Frame, Stamp, Studies, open_file
 from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE, Outline
@@ -86,6 +86,20 @@ class EffusionApp(MONAILabelApp):
     def init_scoring_methods(self) -> dict[str, Uncertainty]:
         return {"epistemic": Uncertainty(self.models)}
 
+    def check_task(self, kind: str, name: str) -> None:
+        """Whether there is such a model or method for a task.
+
+        Args:
+            kind: "train", "scoring" or "batch".
+            name: of the model or method.
+
+        Raises:
+            HTTPException: there is none.
+        """
+        known = {"train": self._trainers, "scoring": self._scoring_methods, "batch": self._infers}[kind]
+        if name not in known:
+            raise HTTPException(404, f"no such model or method; there are {', '.join(known)}.")
+
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         strategy = self._strategies.get(request.get("strategy") or "random")
         if strategy is None:
@@ -117,7 +131,7 @@ class EffusionApp(MONAILabelApp):
         """
         started = time.perf_counter()
         picture = self.picture(str(request.get("image", "")), upload)
-        mask = None if prior is None else read_mask(prior)
+        mask = None if prior is None else read_label(prior, picture.pixels.shape[:2])
         version, prediction = self.outline(str(request.get("model")), picture, request, mask)
         if request.get("save_label") and picture.frame:
             self.labelled.save(picture.frame, prediction.mask, str(request.get("label_tag") or ORIGINAL))

@@ -34,7 +34,7 @@ class First(Strategy):
 
 
 class Random(Strategy):
-    """A random frame without a label."""
+    """A random frame without a label. Frames of a clip that has a label come last: they resemble it."""
 
     def __init__(self) -> None:
         super().__init__("A random frame without a label")
@@ -42,6 +42,8 @@ class Random(Strategy):
     def __call__(self, request: dict[str, Any], datastore: FrameDatastore) -> dict[str, Any]:
         waiting = datastore.get_unlabeled_images()
         random.shuffle(waiting)
+        frames, done = datastore.studies.frames, labelled_groups(datastore)
+        waiting.sort(key=lambda image_id: group_of(frames[image_id]) in done)
         return first_usable(waiting, datastore)
 
 
@@ -69,7 +71,7 @@ class Epistemic(Strategy):
             scores.update(fresh)
             datastore.write_scores(scores)
         frames = datastore.studies.frames
-        done = {group_of(frames[image_id]) for image_id in datastore.get_labeled_images()}
+        done = labelled_groups(datastore)
         ranked = [
             (group_of(frames[image_id]) not in done, scores[image_id]["uncertainty"], image_id)
             for image_id in waiting
@@ -104,6 +106,11 @@ class Uncertainty(ScoringMethod):
 
         keep(judge(waiting[:most], datastore, self.models, keep))
         return {"frames": min(most, len(waiting))}
+
+
+def labelled_groups(datastore: FrameDatastore) -> set[str]:
+    """The clips of which a frame has a label."""
+    return {group_of(datastore.studies.frames[image_id]) for image_id in datastore.get_labeled_images()}
 
 
 def first_usable(image_ids: Iterable[str], datastore: FrameDatastore) -> dict[str, Any]:

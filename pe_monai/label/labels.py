@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from pe_monai.data import write_map, write_picture
-from pe_monai.data.reader import SUFFIXES
+from pe_monai.data.reader import MAX_PIXELS, SUFFIXES
 from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
 from pe_monai.measure.mask_files import read_masks
 
 FINAL, ORIGINAL, DRAFT = "final", "original", "draft"
 EXTENSIONS = {".png": ".png", ".nii": ".nii", ".nii.gz": ".nii.gz", ".nrrd": ".nrrd", ".seg.nrrd": ".nrrd"}
+# a label of another size than its frame is read up to here, to tell both sizes
+_PIXELS_TO_COMPARE = 2_000_000
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
@@ -95,16 +97,29 @@ class Labels:
                 path.unlink(missing_ok=True)
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """One mask, (H, W) bool: 0 and 1, 0 and 255, or the data set's green, in any kind of file.
+
+    Args:
+        path: the file.
+        max_pixels: refuse a larger one by its header.
 
     Raises:
         FrameError: the file holds no single mask.
     """
-    masks = list(read_masks(path).masks)
-    if len(masks) != 1:
-        raise FrameError(f"{path.name}: holds {len(masks)} masks; give the one of this frame.")
-    return np.asarray(masks[0])
+    found = read_masks(path, max_pixels=max_pixels)
+    if len(found.numbers) != 1:
+        raise FrameError(f"{path.name}: holds {len(found.numbers)} masks; give the one of this frame.")
+    return np.asarray(next(iter(found.masks)))
+
+
+def read_label(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """The mask that someone sent for a frame of a (H, W) size; one far larger is refused before it is decoded.
+
+    Raises:
+        FrameError: as :func:`read_mask` does.
+    """
+    return read_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE))
 
 
 def write_index(mask: np.ndarray, folder: Path, extension: str, affine: np.ndarray) -> Path:

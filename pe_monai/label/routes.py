@@ -26,7 +26,7 @@ from requests_toolbelt import MultipartEncoder
 
 from pe_monai.data.reader import SUFFIXES
 from pe_monai.errors import FrameError
-from pe_monai.label.labels import FINAL, read_mask, write_index
+from pe_monai.label.labels import FINAL, read_label, write_index
 
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
@@ -87,7 +87,8 @@ def save_label(image: str, label: UploadFile, tag: str = FINAL, params: str = Fo
     frame = datastore.frame(image)
     with received(label) as path:
         assert path is not None
-        datastore.labels.save(frame, read_mask(path), tag or FINAL)
+        mask = read_label(path, datastore.studies.pixels(frame).shape[:2])
+        datastore.labels.save(frame, mask, tag or FINAL)
     return {"image": image, "label": image}
 
 
@@ -140,21 +141,23 @@ def open_session(
     if uncompress or len(files) != 1:
         raise HTTPException(400, "upload one frame; archives and folders are not taken.")
     _suffix(files[0])
-    return session.create_session(background, False, min(max(expiry, 0), 86400), files)
+    answer = session.create_session(background, False, min(max(expiry, 0), 86400), files)
+    return {**answer, "session_info": _without_paths(answer["session_info"])}
 
 
 @router.get("/session/{session_id}", tags=["Session"], dependencies=[USER])
 def look_at_session(session_id: str, update_ts: bool = False, image: bool = False) -> Any:
     """What a session holds."""
     _check_session(session_id)
-    return session.get_session(session_id, update_ts, image)
+    found = session.get_session(session_id, update_ts, image)
+    return found if image else _without_paths(found)
 
 
 @router.delete("/session/{session_id}", tags=["Session"], dependencies=[USER])
 def close_session(session_id: str) -> Any:
     """Forget a session and its image."""
     _check_session(session_id)
-    return session.remove_session(session_id)
+    return _without_paths(session.remove_session(session_id))
 
 
 def read_json(text: str) -> dict[str, Any]:
@@ -222,6 +225,11 @@ def _suffix(file: UploadFile) -> str:
     if not file.filename or "." not in name:
         return ".dcm"
     raise HTTPException(415, f"a file of this kind is not taken; send one of {' '.join(_TAKEN)}.")
+
+
+def _without_paths(info: dict[str, Any]) -> dict[str, Any]:
+    """What a session holds; where it lies on this machine is nobody's business."""
+    return {**info, "path": "", "image": Path(info["image"]).name}
 
 
 def _check_session(session_id: str) -> None:

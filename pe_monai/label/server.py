@@ -100,8 +100,13 @@ def _take_over(app: FastAPI, router: APIRouter, wanted: Collection[str] | None =
             )
 
 
-async def _check_task(request: Request, run_sync: bool = False) -> None:
-    """What is asked of a task is told again to everyone who asks how it is going, so it must be fit to be told."""
+async def _check_task(request: Request, run_sync: bool = False, user: Any = routes.USER) -> None:
+    """What is asked of a task is told again to everyone who asks how it is going, so it must be fit to be told.
+
+    MONAI Label starts a process for whatever name it is given, and answers that it is going well.
+    """
+    for name in request.path_params.values():
+        app_instance().check_task(request.scope["route"].path.split("/")[1], name)
     if run_sync:
         raise HTTPException(400, "run_sync is not offered: a task runs beside the server; ask how it is going by GET.")
     routes.read_json((await request.body()).decode(errors="replace"))

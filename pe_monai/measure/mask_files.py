@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import torch
 
-from pe_monai.data.reader import ITK_SUFFIXES, NIFTI_SUFFIXES, PICTURE_SUFFIXES, FrameReader, to_uint8
+from pe_monai.data.reader import ITK_SUFFIXES, MAX_PIXELS, NIFTI_SUFFIXES, PICTURE_SUFFIXES, FrameReader, to_uint8
 from pe_monai.errors import FrameError
 from pe_monai.transforms.mask import DecodeMask
 
@@ -39,7 +39,7 @@ class MaskFile:
     numbers: tuple[int, ...]
 
 
-def read_masks(path: str | Path, sources: Sequence[str | Path] = ()) -> MaskFile:
+def read_masks(path: str | Path, sources: Sequence[str | Path] = (), max_pixels: int = MAX_PIXELS) -> MaskFile:
     """Read all masks of a file.
 
     Pictures have no pixel size. That of NIfTI counts if its unit is a length, or it has none but places the picture in
@@ -49,6 +49,7 @@ def read_masks(path: str | Path, sources: Sequence[str | Path] = ()) -> MaskFile
     Args:
         path: the file; a NIfTI of more than one plane is a clip.
         sources: files of the ultrasound objects that DICOM Segmentations were made from.
+        max_pixels: refuse a larger single mask by its header.
 
     Raises:
         FrameError: the file cannot be read or holds no mask.
@@ -59,7 +60,7 @@ def read_masks(path: str | Path, sources: Sequence[str | Path] = ()) -> MaskFile
         return stack
     if not name.endswith((*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES[:3])) and FrameReader().verify_suffix(path):
         return _read_segmentation(path, sources)
-    array, meta = FrameReader(min_side=1).get_data(path)
+    array, meta = FrameReader(max_pixels, min_side=1).get_data(path)
     return MaskFile((_decode(array, path),), _trusted_spacing(path, meta["affine"]), None, (1,))
 
 

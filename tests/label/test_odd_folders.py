@@ -132,8 +132,28 @@ def test_frames_that_cannot_be_read_are_never_next(folder):
     (folder / "aaa.png").write_bytes(b"")
     found = Studies(folder)
     waiting = ["aaa", "stillb_001"]
-    datastore = SimpleNamespace(studies=found, frame=found.frames.get, get_unlabeled_images=lambda: list(waiting))
+    datastore = SimpleNamespace(
+        studies=found,
+        frame=found.frames.get,
+        get_unlabeled_images=lambda: list(waiting),
+        get_labeled_images=list,
+    )
     for strategy in (First(), *[Random()] * 5):
         assert strategy({}, datastore) == {"id": "stillb_001"}
     waiting.pop()
     assert First()({}, datastore) == Random()({}, datastore) == {}
+
+
+def test_a_random_frame_is_of_a_clip_without_a_label(folder):
+    pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+    from pe_monai.label.choice import Random
+
+    found = Studies(folder)
+    clip = [name for name in found.frames if name.startswith("beat@")]
+    datastore = SimpleNamespace(
+        studies=found,
+        frame=found.frames.get,
+        get_unlabeled_images=lambda: [*clip[1:], "stillb_001"],
+        get_labeled_images=lambda: clip[:1],
+    )
+    assert {Random()({}, datastore)["id"] for _ in range(20)} == {"stillb_001"}

@@ -182,6 +182,20 @@ def test_what_is_saved_is_the_outline_that_was_on_its_way(browser, page_server):
     wait(lambda: label(page_server, "beat@005", "draft") is None)
 
 
+def test_what_a_click_changed_is_kept_though_the_next_frame_is_wanted(browser, page_server):
+    open_frame(browser, "beat@003")
+    browser.find_element("id", "carry").click()
+    slow(browser, 700)
+    click(browser, 40, 200)
+    keys(browser, webdriver.Keys.ARROW_RIGHT)
+    wait(lambda: text(browser, "place") == "4 of 6")
+    settled(browser)
+    assert label(page_server, "beat@003", "draft")[200, 40]
+    wait(lambda: label(page_server, "beat@004", "draft") is not None)
+    assert label(page_server, "beat@004", "draft")[200, 40]
+    slow(browser, 0)
+
+
 def test_what_is_drawn_while_the_label_is_sent_stays_a_draft(browser, page_server):
     open_frame(browser, "beat@006")
     keys(browser, webdriver.Keys.DELETE, "b")

@@ -173,10 +173,14 @@ def test_next_frame_has_no_label(label_server, strategy):
 def test_session_of_one_upload(label_server):
     body = (label_server.folder / "stilla_001.png").read_bytes()
     answer = requests.put(f"{label_server.url}/session/", files={"files": ("a.png", body)}, timeout=60).json()
+    address = f"{label_server.url}/session/{answer['session_id']}"
+    for held in (answer["session_info"], requests.get(address, timeout=60).json()):
+        assert "/" not in held["path"] + held["image"]
+    assert requests.get(address, params={"image": True}, timeout=60).content == body
     params = {"session_id": answer["session_id"], "output": "image"}
     mask = requests.post(f"{label_server.url}/infer/effusion", params=params, data={"params": "{}"}, timeout=60)
     assert np.array_equal(picture(mask), picture(infer(label_server, "stilla_001")))
-    assert requests.delete(f"{label_server.url}/session/{answer['session_id']}", timeout=60).ok
+    assert "/" not in requests.delete(address, timeout=60).json()["image"]
 
 
 def test_info_is_what_the_clients_look_for(label_server):

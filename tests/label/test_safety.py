@@ -110,6 +110,9 @@ def test_bad_requests_are_no_errors_of_the_server(label_server):
         ("/infer/effusion", {"params": "{}"}),
         ("/infer/effusion?session_id=../../etc", {"params": "{}"}),
         ("/activelearning/none", {}),
+        ("/train/none", {}),
+        ("/scoring/none", {}),
+        ("/batch/infer/none", {}),
     ):
         assert 400 <= requests.post(url + path, data=data, timeout=60).status_code < 500, path
     for name, body in (

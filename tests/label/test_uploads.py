@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import time
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +48,21 @@ def test_an_upload_cannot_name_another_file_as_its_pixels(label_server, outside,
         assert answer.status_code in (400, 415)
         assert answer.status_code == 415 or "another file" in answer.json()["detail"]
     assert not (label_server.folder / "labels/stolen").exists()
+
+
+@pytest.mark.parametrize(("shape", "reason"), [((6000, 8000), "megapixels"), ((320, 224, 1, 4000), "4000 masks")])
+def test_a_label_that_cannot_fit_is_refused_by_its_header(label_server, tmp_path, shape, reason):
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(shape)
+    path = tmp_path / "huge.nii.gz"
+    with gzip.open(path, "wb") as file:  # without its pixels: whoever reads them fails
+        file.write(header.binaryblock + b"\0" * 100)
+    url, body = label_server.url, path.read_bytes()
+    label = {"label": (path.name, body)}
+    put = requests.put(f"{url}/datastore/label?image=stillc_001", files=label, timeout=60)
+    prior = requests.post(f"{url}/infer/effusion_interactive?image=stillc_001", files=label, timeout=60)
+    for answer in (put, prior):
+        assert answer.status_code == 400 and reason in answer.json()["detail"]
 
 
 def test_many_frames_at_once_open_no_path_and_need_no_gpu(label_server):

@@ -23,9 +23,12 @@ const timers = {};
 
 // ---- one frame ----
 
-async function open(id, carried = null) {
+async function open(id, carry = false) {
   const mine = ++turn;
+  if (edit?.clicks.length) await ready.catch(() => {}); // what the last click changes is to be kept, too
+  const carried = carry ? edit.mask : null;
   await saveDraft();
+  if (mine !== turn) return;
   list.choose(id);
   say("");
   try {
@@ -73,10 +76,11 @@ async function begin(frame, carried, mine) {
 
 // the model's outline: by itself, or by the clicks on top of what was there before them
 async function ask(mine = turn) {
-  const { id, width, height, clicks, base } = edit;
+  const asking = edit;
+  const { id, width, height, clicks, base } = asking;
   const point = (click) => [click.x, click.y];
   const number = ++asked;
-  const wanted = () => mine === turn && edit.clicks === clicks && !stroke?.drawn;
+  const wanted = () => edit === asking && edit.clicks === clicks && !stroke?.drawn;
   say("outlining …");
   try {
     const answer = await post("effusion/outline", {
@@ -307,7 +311,7 @@ function turnTo(place) {
   const next = frames[Math.min(Math.max(place, 0), frames.length - 1)];
   if (!next || next.id === edit.id) return;
   const fresh = !next.done && !list.changed.has(next.id);
-  open(next.id, $("carry").checked && fresh && (edit.changed || list.find(edit.id).done) ? edit.mask : null);
+  open(next.id, $("carry").checked && fresh && (edit.changed || list.find(edit.id).done));
 }
 
 function go(step) {
