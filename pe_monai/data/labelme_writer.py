@@ -50,6 +50,24 @@ def mask_to_shapes(mask: np.ndarray, name: str) -> list[dict[str, Any]]:
     return shapes
 
 
+def outline_regions(mask: np.ndarray) -> list[np.ndarray]:
+    """Polygons of the regions of a mask, holes filled, without those that are one pixel high or wide.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        Each (N, 2) of x and y in whole pixels, N at least 3, through the outermost pixels of the region.
+    """
+    regions, _ = label(mask, return_num=True, connectivity=2)
+    outlines = [
+        _outline(ndimage.binary_fill_holes(regions[box] == number)) + (box[1].start, box[0].start)
+        for number, box in enumerate(ndimage.find_objects(regions), start=1)
+        if min(regions[box].shape) > 1
+    ]
+    return [outline for outline in outlines if len(outline) >= 3]
+
+
 def write_annotation(stem: str | Path, picture: np.ndarray, mask: np.ndarray, name: str) -> tuple[Path, Path]:
     """Write a picture and, beside it, its LabelMe annotation.
 

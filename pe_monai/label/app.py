@@ -18,6 +18,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.app import MONAILabelApp
 
 from pe_monai import __version__
+from pe_monai.data.labelme_writer import outline_regions
 from pe_monai.errors import FrameError
 from pe_monai.label.choice import Epistemic, First, Random, Uncertainty
 from pe_monai.label.clicks import LABEL, read_clicks
@@ -117,7 +118,7 @@ class EffusionApp(MONAILabelApp):
 
         Args:
             request: ``model``, ``image`` (an id, never a path), clicks (:func:`read_clicks`), ``result_extension``,
-                ``save_label`` with ``label_tag``.
+                ``save_label`` with ``label_tag``; ``output`` "json" for polygons among what it tells, as CVAT asks.
             datastore: ignored, the app has one.
             upload: file to outline in place of an image of the datastore.
             prior: file of the mask to correct.
@@ -144,6 +145,8 @@ class EffusionApp(MONAILabelApp):
             **self.describe(prediction, picture),
             "seconds": round(time.perf_counter() - started, 4),
         }
+        if request.get("output") == "json":
+            params["annotations"] = [{"annotation": annotate(prediction.mask)}]
         return {"file": str(file), "label": str(file), "tag": ORIGINAL, "params": params}
 
     def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
@@ -236,3 +239,10 @@ class EffusionApp(MONAILabelApp):
                 sector = None
             found = measure_frame(mask, sector, picture.spacing)
         return found.as_dict()
+
+
+def annotate(mask: np.ndarray) -> dict[str, Any]:
+    """A mask, (H, W) bool, as polygons of x and y, in the words of MONAI Label's own apps."""
+    contours = [outline.astype(int).tolist() for outline in outline_regions(mask)]
+    elements = [{"label": LABEL, "contours": contours}] if contours else []
+    return {"location": [0, 0], "size": [mask.shape[1], mask.shape[0]], "elements": elements}

@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import HTTPException
 from monailabel.interfaces.datastore import Datastore
+from monailabel.utils.others.generic import file_checksum
 
 from pe_monai.data import write_picture, write_whole
 from pe_monai.label.labels import FINAL, Labels, read_mask
@@ -93,8 +94,10 @@ class FrameDatastore(Datastore):
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         frame = self.frame(image_id)
         spacing = self.studies.pixel_size(frame)
+        file = Path(self.get_image_uri(image_id))
         return {
-            "name": frame.id,
+            "name": f"{frame.id}{_suffix(file)}",  # 3D Slicer saves it by this name and reads it by its suffix
+            "checksum": file_checksum(file),
             "clip": frame.clip,
             "frame": None if frame.clip is None else frame.place + 1,
             "spacing_mm": None if spacing is None else list(spacing),
@@ -155,7 +158,7 @@ class FrameDatastore(Datastore):
                         ("image", self.get_image_uri(image_id)),
                         ("label", self.get_label_uri(image_id, FINAL)),
                     ):
-                        archive.write(uri, f"{kind}/{image_id}{''.join(Path(uri).suffixes[-1:])}")
+                        archive.write(uri, f"{kind}/{image_id}{_suffix(Path(uri))}")
             return file.name
 
     def status(self) -> dict[str, Any]:
@@ -193,3 +196,7 @@ class FrameDatastore(Datastore):
     @staticmethod
     def _is_plain(frame: Frame) -> bool:
         return frame.path.name.lower().endswith((".jpg", ".jpeg", ".bmp", ".nii", ".nii.gz", ".nrrd", ".mha"))
+
+
+def _suffix(path: Path) -> str:
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from pe_monai.data import phantom_frame
 from pe_monai.data.labelme import draw_mask, find_labels, read_annotation, read_picture
-from pe_monai.data.labelme_writer import mask_to_shapes, write_annotation
+from pe_monai.data.labelme_writer import mask_to_shapes, outline_regions, write_annotation
 from pe_monai.errors import DatasetError, FrameError
 
 SIZE = (40, 60)
@@ -227,6 +227,16 @@ def test_few_points_and_masks_only_where_there_are_holes():
     (ring,) = mask_to_shapes(disc & ((rows - 40) ** 2 + (columns - 40) ** 2 > 10**2), "effusion")
     assert ring["shape_type"] == "mask" and ring["points"] == [[11, 11], [69, 69]]
     assert mask_to_shapes(np.zeros((20, 20), bool), "effusion") == []
+
+
+def test_polygons_of_regions_fill_holes_and_leave_out_lines():
+    mask = np.zeros((40, 50), bool)
+    mask[5:20, 10:25] = True
+    mask[10:15, 15:20] = False
+    mask[30, 5:20] = True
+    (polygon,) = outline_regions(mask)
+    assert {tuple(point) for point in polygon.tolist()} == {(10, 5), (24, 5), (24, 19), (10, 19)}
+    assert outline_regions(np.zeros((20, 20), bool)) == []
 
 
 @pytest.fixture

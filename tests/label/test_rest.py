@@ -166,7 +166,7 @@ def test_next_frame_has_no_label(label_server, strategy):
         timeout=60,
     )
     answer = requests.post(f"{label_server.url}/activelearning/{strategy}", json={}, timeout=120).json()
-    assert answer["id"] not in ("stilla_001", "") and answer["name"] == answer["id"]
+    assert answer["id"] not in ("stilla_001", "") and answer["name"] == f"{answer['id']}.png"
     assert str(label_server.folder) not in json.dumps(answer)
 
 
