@@ -148,6 +148,9 @@ class TrainingState:
         """Restore the state from ``path``; where there is no such file yet, the training starts from its beginning.
 
         A training that had reached its last epoch ends at once.
+
+        Raises:
+            WeightsError: its schedule is for another number of steps, of which it would run out before the end.
         """
         if not self.path.is_file():
             logger.warning("%s is absent: nothing to resume, training starts from the beginning", self.path)
@@ -158,11 +161,14 @@ class TrainingState:
             raise ValueError(
                 f"{self.path}: no {', '.join(missing)} in it; it belongs to another configuration; resume with that."
             )
+        is_done = engine.state.max_epochs is not None and content["epoch"] >= engine.state.max_epochs
+        if not is_done:
+            self._check_schedule(content)
         for name, thing in self.objects.items():
             thing.load_state_dict(content[name])
         if getattr(engine, "scaler", None) is not None and "scaler" in content:
             engine.scaler.load_state_dict(content["scaler"])
-        if engine.state.max_epochs is not None and content["epoch"] >= engine.state.max_epochs:
+        if is_done:
             # Ignite takes an engine that is done for a new one and would train all over again
             logger.info("%s: all %d epochs are done, nothing to resume", self.path, engine.state.max_epochs)
             engine.add_event_handler(Events.STARTED, lambda started: started.terminate())
@@ -170,6 +176,15 @@ class TrainingState:
         engine.state.epoch = content["epoch"]
         engine.state.iteration = content["iteration"]
         logger.info("resumed after epoch %d from %s", content["epoch"], self.path)
+
+    def _check_schedule(self, content: Mapping[str, Any]) -> None:
+        for name, thing in self.objects.items():
+            steps, planned = content[name].get("total_steps"), getattr(thing, "total_steps", None)
+            if steps != planned:
+                raise WeightsError(
+                    f"{self.path}: its learning rate is planned for {steps} steps, now there are {planned}: resume "
+                    "with the max_epochs, batch_size, data and processes of before, or start anew with initial_weights."
+                )
 
 
 class StopOnNan:

@@ -81,7 +81,7 @@ class Killed(Exception):
     pass
 
 
-def train(path, epochs=4, resume=False, killed_in=None, seed=7):
+def train(path, epochs=4, resume=False, killed_in=None, seed=7, steps=16):
     """A real trainer with dropout, momentum, a schedule and augmentation; returns its weights and epochs seen."""
     torch.manual_seed(3 if resume else 0)
     np.random.seed(5)
@@ -90,7 +90,7 @@ def train(path, epochs=4, resume=False, killed_in=None, seed=7):
         for parameter in net.parameters():
             nn.init.constant_(parameter, 0.1)
     optimizer = torch.optim.AdamW(net.parameters(), 0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=16)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=steps)
     best = BestWeights(net, path.with_name("best.pt"), "val_dice")
     transform = Compose([RandGaussianNoised("image", prob=0.5, std=0.2)])
     objects = {"network": net, "optimizer": optimizer, "lr_scheduler": schedule, "best": best}
@@ -154,6 +154,15 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
     state = TrainingState(tmp_path / "last.pt", {"network": nn.Linear(3, 1), "ema": nn.Linear(3, 1)}, 0)
     with pytest.raises(ValueError, match="last.pt: no ema in it"):
         state.resume(Engine(lambda engine, batch: None))
+
+
+def test_a_schedule_of_another_length_is_refused_before_a_step_is_done(tmp_path):
+    train(tmp_path / "last.pt", epochs=2)
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(WeightsError, match="planned for 16 steps, now there are 24"):
+        train(tmp_path / "last.pt", epochs=6, resume=True, steps=24)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert train(tmp_path / "last.pt", epochs=2, resume=True, steps=8)[1] == []
 
 
 def test_the_checkpoint_is_one_whole_file_and_one_process_writes_it(tmp_path):
