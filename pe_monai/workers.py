@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -77,6 +79,7 @@ def start_process(model: tuple, folder: tuple, threads: int) -> None:
     """Make a process ready for :func:`segment_part`: its predictor, where results go and which, and its threads."""
     from pe_monai.quick_start import import_monai_quickly
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)  # an absent GPU decoder
     if model[0] is None:
         import_monai_quickly()
@@ -87,6 +90,14 @@ def start_process(model: tuple, folder: tuple, threads: int) -> None:
     torch.set_num_threads(threads)
     predictor: Predictor = Predictor(*model)
     _process.update(predictor=predictor, folder=folder)
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that started it: where that one is killed it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def segment_part(part: list[FrameFile]) -> list[tuple[dict, str | None]]:

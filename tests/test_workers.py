@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -92,6 +94,26 @@ def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
     assert segment(frames, single, "--resume", "--threshold", "0.77") == 2
     assert "--resume" in capsys.readouterr().err
     assert contents(single) == before
+
+
+def test_processes_end_with_the_one_that_is_killed():
+    code = (
+        "import multiprocessing, os, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from pe_monai.workers import start_process\n"
+        "model = (None, 'cpu')\n"
+        "pool = ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), start_process, (model, (), 1))\n"
+        "print(pool.submit(os.getpid).result(), flush=True)\n"
+        "time.sleep(600)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    worker = int(run.stdout.readline())
+    run.kill()
+    try:
+        run.communicate(timeout=30)  # to the end of what the worker could write to, which is its own
+    except subprocess.TimeoutExpired:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker outlives the process that started it")
 
 
 def test_a_part_is_done_or_not():
