@@ -113,7 +113,7 @@ class Predictor:
             weights = parser.get_parsed_content("ckpt_path")
             self.settings = {
                 name: parser.get_parsed_content(name)
-                for name in ("threshold", "min_share", "min_score", "spatial_size", "flip")
+                for name in ("threshold", "min_share", "min_score", "temperature", "spatial_size", "flip")
                 if name in parser
             }
         except DeviceError:

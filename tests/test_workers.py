@@ -15,6 +15,9 @@ import pytest
 
 from pe_monai.cli import main
 from pe_monai.data import FrameFile, phantom_frame, write_picture
+from pe_monai.errors import BundleError
+from pe_monai.predictor import Predictor
+from pe_monai.resume import find_done
 from pe_monai.workers import unfinished_parts
 
 
@@ -94,6 +97,12 @@ def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
     assert segment(frames, single, "--resume", "--threshold", "0.77") == 2
     assert "--resume" in capsys.readouterr().err
     assert contents(single) == before
+
+
+def test_results_of_another_temperature_are_not_gone_on_with(single):
+    other = Predictor(None, "cpu", 4, {"temperature": 1.0})
+    with pytest.raises(BundleError, match="'temperature': 1.7.*not .*'temperature': 1.0"):
+        find_done(single, [], other, {})
 
 
 def test_processes_end_with_the_one_that_is_killed():
