@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from pe_monai.errors import WeightsError
+
     output = Path(options.output).resolve()
     run_bundle(
         options,
@@ -34,5 +36,9 @@ def run(options: argparse.Namespace) -> int:
         datalist=options.split,
         resume=options.resume,
     )
+    if not (output / "model.pt").is_file():
+        raise WeightsError(
+            f"{output}: no epoch was validated, so no weights were kept; set val_interval to at most max_epochs."
+        )
     print(f"weights in {output / 'model.pt'}")
     return 0

@@ -512,6 +512,7 @@ def test_train_and_evaluate(phantom_root, tmp_path, capsys):
         (["--data", "DATA", "--set", "network_def#dropout=7"], "dropout must be a number"),
         (["--data", "DATA", "--set", "initial_weights=nix.pt"], "nix.pt: no such weights file"),
         (["--data", "DATA", "--config", "phantom", "--set", "learning_rate=1e30", *SMALL[1:]], "the loss is"),
+        (["--data", "DATA", "--config", "phantom", "--set", "val_interval=2", *SMALL], "no epoch was validated"),
     ],
 )
 def test_train_says_what_is_wrong_in_one_line(phantom_root, tmp_path, capsys, monkeypatch, arguments, words):
