@@ -92,6 +92,17 @@ def test_settings_are_one(configs, name):
     assert len({json.dumps(setting) for setting in given.values()}) == 1, given
 
 
+def test_several_processes_start_as_one_does(configs):
+    assert set(configs["train"]["initialize"]) <= set(configs["multi_gpu_train"]["initialize"])
+
+
+@pytest.mark.parametrize(("share", "dropped"), [(5, False), (9, True)])
+def test_the_only_batch_of_a_process_is_kept(configs, share, dropped):
+    rule = configs["multi_gpu_train"]["train#dataloader#drop_last"]
+    parser = ConfigParser({"batch_size": 8, "train": {"sampler": [0] * share, "dataloader": {"drop_last": rule}}})
+    assert parser.get_parsed_content("train#dataloader#drop_last") is dropped
+
+
 def test_every_frame_has_its_own_threshold_in_inference_and_evaluation(configs):
     assert configs["evaluate"]["threshold"] == configs["inference"]["threshold"] == "dice"
 
