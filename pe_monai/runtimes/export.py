@@ -62,9 +62,9 @@ def export_network(
         DatasetError: the data set cannot be used.
     """
     _check(kind, precision, calibration)
-    output = Path(output)
+    output = Path(output).resolve()  # where a link leads, so that the link stays
     replaced = _replaceable(output)
-    partial = output.absolute().with_name(f".partial-{os.getpid()}-{output.absolute().name}")
+    partial, old = (output.with_name(f".{word}-{os.getpid()}-{output.name}") for word in ("partial", "old"))
     partial.mkdir(parents=True)
     try:
         model = _convert(predictor, kind, precision, calibration, frames)
@@ -76,8 +76,9 @@ def export_network(
         manifest["agreement"] = _compare(predictor, partial, precision, calibration)
         _write_json(manifest, partial / MANIFEST)
         if replaced:
-            shutil.rmtree(output)
+            output.replace(old)
         partial.replace(output)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
@@ -98,6 +99,8 @@ def _check(kind: str, precision: str, calibration: str | Path | None) -> None:
 
 def _replaceable(output: Path) -> bool:
     """Whether there is an earlier export."""
+    if output == Path.cwd():
+        raise ExportError(f"{output}: is the present folder, which cannot be replaced; name another one.")
     if not output.exists():
         return False
     if not output.is_dir() or any(output.iterdir()) and not (output / MANIFEST).is_file():

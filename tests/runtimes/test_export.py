@@ -95,6 +95,24 @@ def test_an_earlier_export_is_replaced_and_nothing_else(plain, exported, tmp_pat
     assert files_below(mine) == ["thesis.txt"]
 
 
+def test_an_earlier_export_stays_where_it_cannot_be_replaced(plain, exported, tmp_path, monkeypatch):
+    shutil.copytree(exported, tmp_path / "export")
+    before = files_below(tmp_path)
+    monkeypatch.chdir(tmp_path / "export")
+    with pytest.raises(ExportError, match="is the present folder"):
+        export_network(plain, "torchscript", "bf16", ".")
+    assert files_below(tmp_path) == before and read_manifest(".")
+
+
+def test_a_link_to_an_earlier_export_stays_a_link(plain, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "export")
+    (tmp_path / "link").symlink_to("export")
+    before = files_below(tmp_path)
+    export_network(plain, "torchscript", "bf16", tmp_path / "link")
+    assert read_manifest(tmp_path / "export")["precision"] == "bf16"
+    assert files_below(tmp_path) == before and (tmp_path / "link").is_symlink()
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
