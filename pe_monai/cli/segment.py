@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     from pe_monai.resume import find_done
 
     silence_dicom_libraries()
-    frames, clips, objects, errors = _sort(options.inputs)
+    frames, clips, objects, errors = _sort(options.inputs, options.output)
     model = (options.bundle, options.device, options.batch_size, overrides_of(options), options.runtime)
     predictor = Predictor(*model)
     started = time.time()
@@ -114,16 +115,20 @@ def run(options: argparse.Namespace) -> int:
     return 1 if done else 2
 
 
-def _sort(inputs: list[str]) -> tuple[list[FrameFile], list[FrameFile], list[Path], list[FrameError]]:
+def _sort(inputs: list[str], output: str) -> tuple[list[FrameFile], list[FrameFile], list[Path], list[FrameError]]:
     """Single frames, clips, what may hold DICOM, and inputs that are missing or hold nothing."""
     from pe_monai.data import collect_frames
     from pe_monai.data.clip_files import VIDEO_SUFFIXES, is_clip
     from pe_monai.data.reader import FrameReader, is_dicom
 
-    reader = FrameReader()
-    files, errors = collect_frames(
-        inputs, lambda path: path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path)
-    )
+    reader, earlier = FrameReader(), _earlier_results(inputs, output)
+
+    def accept(path: Path) -> bool:
+        if earlier and any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in earlier):
+            return False
+        return path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path)
+
+    files, errors = collect_frames(inputs, accept)
     frames: list[FrameFile] = []
     clips: list[FrameFile] = []
     objects: list[Path] = []
@@ -133,6 +138,16 @@ def _sort(inputs: list[str]) -> tuple[list[FrameFile], list[FrameFile], list[Pat
         else:
             (clips if is_clip(file.path) else frames).append(file)
     return frames, clips, objects, errors
+
+
+def _earlier_results(inputs: list[str], output: str) -> list[Path]:
+    """Folders below the inputs that an earlier run filled: its masks and overlays are no frames."""
+    folder, *given = (Path(os.path.abspath(path)) for path in (output, *inputs))
+    if not (folder / "manifest.json").is_file():
+        return []
+    kinds = ("masks", "overlays", "probabilities", "sectors")
+    folders = [folder / kind for kind in kinds] if folder in given else [folder]
+    return [place for place in folders if not any(path.is_relative_to(place) for path in given)]
 
 
 def _segment_frames(

@@ -122,6 +122,17 @@ def test_files_and_folders_mixed(segment, phantom, tmp_path, tiny_bundle):
     assert manifest["settings"]["threshold"] == config["threshold"]
 
 
+@pytest.mark.parametrize("output", ["frames/results", "frames"])
+def test_results_below_the_frames_are_no_frames_of_the_next_run(segment, phantom, tmp_path, output):
+    write_picture(phantom, tmp_path / "frames" / "deep" / "a.png")
+    for _ in range(2):
+        code, stdout, stderr = segment(tmp_path / "frames", "-o", tmp_path / output, "--probabilities", "--save-sector")
+        assert (code, stderr) == (0, "") and stdout.startswith("1 of 1 inputs done")
+    assert len(files_below(tmp_path)) == 7
+    code, stdout, _ = segment(tmp_path / output / "overlays", "-o", tmp_path / output)
+    assert code == 0 and stdout.startswith("1 of 1 inputs done"), "what is named is taken"
+
+
 def test_overlay_shows_nothing_outside_the_sector(segment, tmp_path):
     frame = phantom_frame(8, background="black", thickness_mm=15)
     write_picture(frame.image, tmp_path / "in" / "a.png")
