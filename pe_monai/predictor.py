@@ -271,7 +271,7 @@ class Predictor:
             )
         if self.device.type != "cpu":
             raise ExportError(f"{runtime}: an exported network computes on the CPU; add --device cpu.")
-        session = open_export(runtime, self.weights_sha256)
+        session = open_export(runtime, self.weights_sha256, self.bundle / "configs" / "inference.json")
         session(sample)
         return session
 

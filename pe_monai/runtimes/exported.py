@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pe_monai.errors import ExportError
 from pe_monai.runtimes.session import Session, onnx_session, openvino_session, torchscript_session
@@ -53,15 +54,17 @@ def read_manifest(folder: str | Path) -> dict:
     return manifest
 
 
-def open_export(folder: str | Path, weights_sha256: str | None = None) -> Session:
+def open_export(folder: str | Path, weights_sha256: str | None = None, config: str | Path | None = None) -> Session:
     """Open an exported network.
 
     Args:
         folder: what ``pe_monai export`` wrote.
         weights_sha256: hash of the weights it must have come from; None takes any.
+        config: ``inference.json`` whose network it must be; None takes any.
 
     Raises:
-        ExportError: see :func:`read_manifest`; or it came from other weights, or its runtime is not installed.
+        ExportError: see :func:`read_manifest`; or it came from other weights or another network, or its runtime is not
+            installed.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -69,6 +72,11 @@ def open_export(folder: str | Path, weights_sha256: str | None = None) -> Sessio
         raise ExportError(
             f"{folder}: it was exported from the weights {manifest['weights_sha256'][:12]}..., the bundle has "
             f"{weights_sha256[:12]}...; export them with 'pe_monai export'."
+        )
+    # the same weights fit networks of other activations or padding
+    if config is not None and _network_in(folder / "inference.json") != _network_in(config):
+        raise ExportError(
+            f"{folder}: it was exported with another network_def than {config} has; export it with 'pe_monai export'."
         )
     start = {"torchscript": torchscript_session, "onnx": onnx_session, "openvino": openvino_session}
     kind = manifest["format"]
@@ -78,3 +86,7 @@ def open_export(folder: str | Path, weights_sha256: str | None = None) -> Sessio
         raise
     except Exception as e:
         raise ExportError(f"{folder}: {kind} cannot load it ({' '.join(str(e).split())[:160]}).") from e
+
+
+def _network_in(config: str | Path) -> Any:
+    return json.loads(Path(config).read_text(encoding="utf-8")).get("network_def")

@@ -137,6 +137,15 @@ def test_an_export_of_other_weights_is_refused(exported):
         open_export(exported, "0" * 64)
 
 
+def test_an_export_of_another_network_is_refused(small_bundle, exported, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(small_bundle, bundle)
+    config = bundle / "configs" / "inference.json"
+    config.write_text(config.read_text().replace('"leakyrelu"', '"relu"'))
+    with pytest.raises(ExportError, match="another network_def"):
+        Predictor(bundle, "cpu", runtime=exported)
+
+
 @pytest.mark.parametrize(
     ("kind", "precision", "words"),
     [
