@@ -15,7 +15,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours, label
 
+from pe_monai.data.reader import FrameReader
 from pe_monai.data.writer import write_picture, write_whole
+from pe_monai.errors import FrameError
 
 VERSION = "5.5.0"  # the first with all that is written here is 5.3
 NOTICE = "Outlined by pe_monai; for research use only, not a medical device."
@@ -69,7 +71,7 @@ def outline_regions(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def write_annotation(stem: str | Path, picture: np.ndarray, mask: np.ndarray, name: str) -> tuple[Path, Path]:
-    """Write a picture and, beside it, its LabelMe annotation.
+    """Write a picture and, beside it, its LabelMe annotation; what is there already and says the same stays.
 
     Args:
         stem: path of both without their suffixes.
@@ -82,11 +84,12 @@ def write_annotation(stem: str | Path, picture: np.ndarray, mask: np.ndarray, na
 
     Raises:
         ValueError: mask and picture differ in size.
+        FrameError: another picture or annotation is there, which may have been corrected by hand.
         OSError: they cannot be written.
     """
     if mask.shape != picture.shape[:2]:
         raise ValueError(f"mask and picture must be of one size, got {mask.shape} and {picture.shape[:2]}.")
-    image = write_picture(picture, f"{stem}.png")
+    image, annotation = Path(f"{stem}.png"), Path(f"{stem}.json")
     document = {
         "version": VERSION,
         "flags": {},
@@ -98,7 +101,13 @@ def write_annotation(stem: str | Path, picture: np.ndarray, mask: np.ndarray, na
         "notice": NOTICE,
     }
     text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
-    annotation = write_whole(f"{stem}.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+    if annotation.exists() and annotation.read_bytes() != text.encode():
+        raise FrameError(f"{annotation}: is there already, perhaps corrected by hand; move it, or name another folder.")
+    if not image.exists():
+        write_picture(picture, image)
+    elif not np.array_equal(FrameReader().get_data(image)[0].swapaxes(0, 1).squeeze(), picture.squeeze()):
+        raise FrameError(f"{image}: is there already and another picture; name another folder.")
+    write_whole(annotation, lambda partial: partial.write_text(text, encoding="utf-8", newline=""))
     return annotation, image
 
 

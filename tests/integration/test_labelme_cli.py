@@ -123,3 +123,25 @@ def test_masks_of_other_frames_are_refused(labelme, frames, tmp_path):
     write_picture(np.zeros((20, 20), np.uint8), tmp_path / "masks" / "a.png")
     code, _, stderr = labelme(tmp_path / "a.png", "--masks", tmp_path / "masks", "-o", tmp_path / "out")
     assert code == 2 and "has another size than its frame" in stderr and not (tmp_path / "out").exists()
+
+
+def test_frames_and_what_was_corrected_by_hand_stay(labelme, frames, tmp_path):
+    folder, masks = tmp_path / "frames", tmp_path / "masks"
+    folder.mkdir()
+    deep = folder / "deep.png"
+    Image.fromarray(frames[0].image[..., 0].astype(np.uint16) * 257).save(deep)
+    write_picture(frames[1].image, folder / "a.jpg")
+    for name in ("deep", "a"):
+        write_picture(frames[0].mask.astype(np.uint8) * 255, masks / f"{name}.png")
+    before = deep.read_bytes()
+    for _ in range(2):
+        assert labelme(deep, "--masks", masks, "-o", folder)[0] == 0
+    assert deep.read_bytes() == before
+    annotation = folder / "deep.json"
+    annotation.write_text(annotation.read_text().replace('"effusion"', '"corrected"'))
+    code, _, stderr = labelme(folder, "--masks", masks, "-o", folder)
+    assert code == 1 and "deep.json: is there already" in stderr and (folder / "a.json").is_file()
+    assert "corrected" in annotation.read_text()
+    write_picture(frames[2].image, tmp_path / "other" / "a.png")
+    code, _, stderr = labelme(folder / "a.jpg", "--masks", masks, "-o", tmp_path / "other")
+    assert code == 2 and "a.png: is there already and another picture" in stderr
