@@ -30,6 +30,8 @@ class FrameFile:
 def list_frames(folder: str | Path, accept: Callable[[Path], bool] | None = None) -> list[str]:
     """Paths of all files below a folder that have a suffix of a frame or are DICOM, sorted.
 
+    Hidden files are left out: macOS puts one beside each file on a foreign disk, a kill leaves half of one.
+
     Args:
         folder: the folder.
         accept: which files to take instead.
@@ -41,7 +43,8 @@ def list_frames(folder: str | Path, accept: Callable[[Path], bool] | None = None
     if not folder.is_dir():
         raise FrameError(f"{folder}: no such folder; name a folder with frames.")
     accept = accept or FrameReader().verify_suffix
-    paths = sorted(str(path) for path in folder.rglob("*") if path.is_file() and accept(path))
+    found = (path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file())
+    paths = sorted(str(path) for path in found if accept(path))
     if not paths:
         raise FrameError(f"{folder}: no frame in it or below it; a frame is DICOM or ends with {' '.join(SUFFIXES)}.")
     return paths

@@ -86,7 +86,8 @@ def _paired_names(folder: Path) -> list[str]:
         place = folder / f"{folder.name}_{kind}"
         if not place.is_dir():
             raise DatasetError(f"{place}: this folder is missing; a fold needs its frames and its annotations.")
-        names.append({path.name for path in place.iterdir() if path.suffix.lower() == ".png"})
+        shown = (path for path in place.iterdir() if not path.name.startswith("."))  # macOS hides a double
+        names.append({path.name for path in shown if path.suffix.lower() == ".png"})
     images, masks = names
     if images != masks:
         lonely = sorted(images ^ masks)

@@ -35,6 +35,13 @@ def test_frames_are_listed_at_any_depth_and_by_content_where_they_have_no_suffix
     assert names == ["IM0001", "a.JPG", "b.png", "deep/c.mha", "deep/er/a.nii.gz"]
 
 
+def test_hidden_files_are_no_frames(folder):
+    for name in ("in/._b.png", "in/.partial-7-b.png", "in/deep/._c.mha"):
+        (folder / name).write_bytes(b"x")
+    assert stems("in") == ["IM0001", "a", "b", "deep/c", "deep/er/a"]
+    assert stems("in/._b.png") == ["._b"], "what is named is taken"
+
+
 def test_a_folder_without_frames_is_an_error(folder):
     (folder / "empty").mkdir()
     with pytest.raises(FrameError, match="empty: no frame"):

@@ -52,6 +52,8 @@ def test_some_folds_are_enough_and_other_files_are_let_be(make_dataset):
     shutil.rmtree(root / "data/fold1")
     (root / "data/folders").mkdir()
     (root / "data/fold2/fold2_process_img/Thumbs.db").touch()
+    for kind in ("process_img", "mask"):
+        (root / f"data/fold2/fold2_{kind}/._0000.png").touch()
     (root / "data/fold7").touch()
     assert [item.clip for item in index_dataset(root)] == ["AAAAA003"] * 3
 
