@@ -96,6 +96,12 @@ def test_several_processes_start_as_one_does(configs):
     assert set(configs["train"]["initialize"]) <= set(configs["multi_gpu_train"]["initialize"])
 
 
+def test_each_process_augments_by_draws_of_its_own(configs):
+    rule = configs["multi_gpu_train"]["train#state#seed"]
+    seeds = [ConfigParser({"seed": 7, "rank": rank, "it": rule}).get_parsed_content("it") for rank in range(3)]
+    assert seeds[0] == 7 and len(set(seeds)) == 3
+
+
 @pytest.mark.parametrize(("share", "dropped"), [(5, False), (9, True)])
 def test_the_only_batch_of_a_process_is_kept(configs, share, dropped):
     rule = configs["multi_gpu_train"]["train#dataloader#drop_last"]
