@@ -128,6 +128,8 @@ class Predictor:
         self.network.eval()
         self.session = self._start(runtime)
         self.settings["runtime"] = self.session.name if self.session else "torch"
+        if self.session and self.session.files:  # two calibrations of one network outline differently
+            self.settings["export"] = ", ".join(f"{name} {sha256[:12]}" for name, sha256 in self.session.files.items())
 
     @property
     def part_size(self) -> int:

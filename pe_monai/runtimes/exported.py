@@ -81,7 +81,9 @@ def open_export(folder: str | Path, weights_sha256: str | None = None, config: s
     start = {"torchscript": torchscript_session, "onnx": onnx_session, "openvino": openvino_session}
     kind = manifest["format"]
     try:
-        return start[kind](str(folder / MODEL_FILES[kind][0]), manifest["precision"])
+        session = start[kind](str(folder / MODEL_FILES[kind][0]), manifest["precision"])
+        session.files = {name: manifest["files"][name] for name in MODEL_FILES[kind]}
+        return session
     except ExportError:
         raise
     except Exception as e:

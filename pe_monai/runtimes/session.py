@@ -29,10 +29,14 @@ class Session:
     Args:
         name: runtime and precision, such as "openvino int8".
         compute: the same on arrays.
+
+    Attributes:
+        files: SHA-256 of the exported files by name; empty for a network that was converted in memory.
     """
 
     def __init__(self, name: str, compute: Callable[[np.ndarray], np.ndarray]) -> None:
         self.name = name
+        self.files: dict[str, str] = {}
         self._compute = compute
         self._lock = threading.Lock()
 

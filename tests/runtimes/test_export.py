@@ -41,7 +41,8 @@ def test_an_export_is_opened_and_gives_the_masks_of_pytorch(kind, plain, small_b
     assert manifest["files"] == {name: sha256_of(folder / name) for name in manifest["files"]}
     assert manifest["weights_sha256"] == plain.weights_sha256
     other = Predictor(small_bundle, "cpu", overrides={"amp": False}, runtime=folder)
-    assert other.settings["runtime"] == f"{kind} fp32"
+    assert other.settings["runtime"] == f"{kind} fp32" and "export" not in plain.settings
+    assert all(f"{name} {manifest['files'][name][:12]}" in other.settings["export"] for name in MODEL_FILES[kind])
     for one, two in zip(plain.predict(FRAMES), other.predict(FRAMES), strict=True):
         assert one.mask.any() and (one.mask != two.mask).mean() < 1e-4
         np.testing.assert_allclose(one.probability, two.probability, atol=1e-4)
