@@ -170,14 +170,14 @@ def _give_frame(frame: FrameFile, masks: Path, output: Path, name: str) -> None:
     from pe_monai.data.labelme_writer import write_annotation
     from pe_monai.data.writer import result_suffix
     from pe_monai.errors import FrameError
-    from pe_monai.measure.mask_files import read_masks
+    from pe_monai.measure.mask_files import read_mask
 
     source = masks / f"{frame.stem}{result_suffix(frame.path)}"
     if not source.is_file():
         raise FrameError(f"{frame.path}: no mask {source}; give the inputs that 'pe_monai segment' got")
     array, _ = FrameReader().get_data(frame.path)
     picture = array[..., 0].T if array.shape[2] == 1 else array.swapaxes(0, 1)
-    (mask,) = read_masks(source).masks
+    mask = read_mask(source)
     if mask.shape != picture.shape[:2]:
         raise FrameError(f"{source}: has another size than its frame {frame.path}; give the masks of these frames")
     write_annotation(output / frame.stem, picture, mask, name)

@@ -124,7 +124,7 @@ def _sort(inputs: list[str], output: str) -> tuple[list[FrameFile], list[FrameFi
     reader, earlier = FrameReader(), _earlier_results(inputs, output)
 
     def accept(path: Path) -> bool:
-        if earlier and any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in earlier):
+        if any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in earlier):
             return False
         return path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path)
 

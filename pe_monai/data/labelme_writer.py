@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,10 @@ def mask_to_shapes(mask: np.ndarray, name: str) -> list[dict[str, Any]]:
         mask: (H, W) bool.
         name: label of the shapes.
     """
-    regions, _ = label(mask, return_num=True, connectivity=2)
     shapes = []
-    for number, box in enumerate(ndimage.find_objects(regions), start=1):
-        region = regions[box] == number
-        top, left = box[0].start, box[1].start
+    for region, top, left in _regions(mask):
         if ndimage.binary_fill_holes(region).sum() > region.sum():
-            bottom, right = box[0].stop - 1, box[1].stop - 1
+            bottom, right = top + region.shape[0] - 1, left + region.shape[1] - 1
             shapes.append(_shape(name, "mask", [[left, top], [right, bottom]], _pack(region)))
         else:
             points = _outline(region) + (left + _CENTRE, top + _CENTRE)
@@ -61,11 +59,10 @@ def outline_regions(mask: np.ndarray) -> list[np.ndarray]:
     Returns:
         Each (N, 2) of x and y in whole pixels, N at least 3, through the outermost pixels of the region.
     """
-    regions, _ = label(mask, return_num=True, connectivity=2)
     outlines = [
-        _outline(ndimage.binary_fill_holes(regions[box] == number)) + (box[1].start, box[0].start)
-        for number, box in enumerate(ndimage.find_objects(regions), start=1)
-        if min(regions[box].shape) > 1
+        _outline(ndimage.binary_fill_holes(region)) + (left, top)
+        for region, top, left in _regions(mask)
+        if min(region.shape) > 1
     ]
     return [outline for outline in outlines if len(outline) >= 3]
 
@@ -109,6 +106,13 @@ def write_annotation(stem: str | Path, picture: np.ndarray, mask: np.ndarray, na
         raise FrameError(f"{image}: is there already and another picture; name another folder.")
     write_whole(annotation, lambda partial: partial.write_text(text, encoding="utf-8", newline=""))
     return annotation, image
+
+
+def _regions(mask: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Each region of a mask by itself, (h, w) bool, and the row and column of its corner above left."""
+    regions, _ = label(mask, return_num=True, connectivity=2)
+    for number, box in enumerate(ndimage.find_objects(regions), start=1):
+        yield regions[box] == number, box[0].start, box[1].start
 
 
 def _outline(region: np.ndarray) -> np.ndarray:

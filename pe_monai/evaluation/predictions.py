@@ -15,7 +15,7 @@ from pe_monai.data import FrameReader, collect_frames
 from pe_monai.data.splits import load_datalist
 from pe_monai.errors import DatasetError, FrameError
 from pe_monai.evaluation.scores import score_frame
-from pe_monai.measure.mask_files import read_masks
+from pe_monai.measure.mask_files import read_mask
 from pe_monai.transforms import DecodeMask, find_sector
 
 MISSING = ("refuse", "empty")
@@ -150,11 +150,9 @@ def _score(item: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
-    masks = list(read_masks(path).masks)
-    if len(masks) != 1:
-        raise FrameError(f"{path}: holds {len(masks)} masks; give one mask a file.")
-    _check_size(path, masks[0], size, "resize it")
-    return masks[0]
+    mask = read_mask(path)
+    _check_size(path, mask, size, "resize it")
+    return mask
 
 
 def _check_size(path: str | Path, plane: np.ndarray, size: Sequence[int], remedy: str) -> None:

@@ -19,8 +19,9 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.utils.others.generic import file_checksum
 
 from pe_monai.data import write_picture, write_whole
-from pe_monai.label.labels import FINAL, Labels, read_mask
+from pe_monai.label.labels import FINAL, Labels
 from pe_monai.label.studies import STATE, Frame, Studies
+from pe_monai.measure.mask_files import read_mask
 
 _UNKNOWN = "no such image in the datastore; GET /datastore/?output=all lists them."
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from pe_monai.data import write_map, write_picture
-from pe_monai.data.reader import MAX_PIXELS, SUFFIXES
+from pe_monai.data.reader import SUFFIXES
 from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
-from pe_monai.measure.mask_files import read_masks
+from pe_monai.measure.mask_files import read_mask
 
 FINAL, ORIGINAL, DRAFT = "final", "original", "draft"
 EXTENSIONS = {".png": ".png", ".nii": ".nii", ".nii.gz": ".nii.gz", ".nrrd": ".nrrd", ".seg.nrrd": ".nrrd"}
@@ -97,27 +97,11 @@ class Labels:
                 path.unlink(missing_ok=True)
 
 
-def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """One mask, (H, W) bool: 0 and 1, 0 and 255, or the data set's green, in any kind of file.
-
-    Args:
-        path: the file.
-        max_pixels: refuse a larger one by its header.
-
-    Raises:
-        FrameError: the file holds no single mask.
-    """
-    found = read_masks(path, max_pixels=max_pixels)
-    if len(found.numbers) != 1:
-        raise FrameError(f"{path.name}: holds {len(found.numbers)} masks; give the one of this frame.")
-    return np.asarray(next(iter(found.masks)))
-
-
 def read_label(path: Path, size: tuple[int, int]) -> np.ndarray:
     """The mask that someone sent for a frame of a (H, W) size; one far larger is refused before it is decoded.
 
     Raises:
-        FrameError: as :func:`read_mask` does.
+        FrameError: as :func:`pe_monai.measure.mask_files.read_mask` does.
     """
     return read_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE))
 

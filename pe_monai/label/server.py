@@ -103,7 +103,8 @@ def _take_over(app: FastAPI, router: APIRouter, wanted: Collection[str] | None =
 async def _check_task(request: Request, run_sync: bool = False, user: Any = routes.USER) -> None:
     """What is asked of a task is told again to everyone who asks how it is going, so it must be fit to be told.
 
-    MONAI Label starts a process for whatever name it is given, and answers that it is going well.
+    MONAI Label starts a process for whatever name it is given, and answers that it is going well. The user is asked for
+    so that nobody learns before the login which models there are.
     """
     for name in request.path_params.values():
         app_instance().check_task(request.scope["route"].path.split("/")[1], name)

@@ -64,6 +64,22 @@ def read_masks(path: str | Path, sources: Sequence[str | Path] = (), max_pixels:
     return MaskFile((_decode(array, path),), _trusted_spacing(path, meta["affine"]), None, (1,))
 
 
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The one mask of a file, (H, W) bool: 0 and 1, 0 and 255, or the data set's green.
+
+    Args:
+        path: the file.
+        max_pixels: refuse a larger one by its header.
+
+    Raises:
+        FrameError: the file cannot be read or holds no single mask.
+    """
+    found = read_masks(path, max_pixels=max_pixels)
+    if len(found.numbers) != 1:
+        raise FrameError(f"{path}: holds {len(found.numbers)} masks; give one mask a file.")
+    return np.asarray(next(iter(found.masks)))
+
+
 def read_plane(path: str | Path) -> np.ndarray:
     """A map such as a probability or a sector, (H, W) uint8, 0 to 255; green of a colour picture.
 

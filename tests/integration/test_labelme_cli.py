@@ -8,6 +8,7 @@ import csv
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -145,3 +146,11 @@ def test_frames_and_what_was_corrected_by_hand_stay(labelme, frames, tmp_path):
     write_picture(frames[2].image, tmp_path / "other" / "a.png")
     code, _, stderr = labelme(folder / "a.jpg", "--masks", masks, "-o", tmp_path / "other")
     assert code == 2 and "a.png: is there already and another picture" in stderr
+
+
+def test_a_mask_file_of_many_frames_is_refused(labelme, frames, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(frames[0].image[..., 0].T, np.eye(4)), tmp_path / "a.nii")
+    (tmp_path / "masks").mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.zeros((30, 20, 1, 3), np.uint8), np.eye(4)), tmp_path / "masks" / "a.nii")
+    code, _, stderr = labelme(tmp_path / "a.nii", "--masks", tmp_path / "masks", "-o", tmp_path / "out")
+    assert code == 2 and "a.nii: holds 3 masks" in stderr and "Traceback" not in stderr
