@@ -92,7 +92,7 @@ class Predictor:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
         self.bundle = Path(bundle) if bundle is not None else bundle_dir()
         self.batch_size = batch_size
-        config = self.bundle / "configs" / "inference.json"
+        self._config = config = self.bundle / "configs" / "inference.json"
         if not config.is_file():
             raise BundleError(f"{self.bundle}: no configs/inference.json in it; name the folder of a MONAI bundle.")
         logging.getLogger("monai.bundle.config_parser").setLevel(logging.ERROR)
@@ -273,7 +273,7 @@ class Predictor:
             )
         if self.device.type != "cpu":
             raise ExportError(f"{runtime}: an exported network computes on the CPU; add --device cpu.")
-        session = open_export(runtime, self.weights_sha256, self.bundle / "configs" / "inference.json")
+        session = open_export(runtime, self.weights_sha256, self._config)
         session(sample)
         return session
 

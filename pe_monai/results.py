@@ -20,6 +20,7 @@ from pe_monai.measure.tables import NOT_UTF8, write_table
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.report.drawing import draw_frame, is_fan
 
+FOLDERS = ("masks", "overlays", "probabilities", "sectors")
 COLUMNS = (
     "file",
     "mask",

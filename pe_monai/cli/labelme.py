@@ -26,7 +26,8 @@ EXAMPLES = """examples:
 
 The first takes LabelMe's JSON files: OUT/images/, OUT/labels/ and OUT/datalist.json. Polygons, rectangles, circles and
 masks with the label count, lines and points do not; an annotation without shapes is a frame without effusion. The
-frames of a subfolder count as one clip. The second writes a JSON file and a PNG a frame, which LabelMe opens."""
+frames of a subfolder count as one clip; where several folders are given, those of each. The second writes a JSON file
+and a PNG a frame, which LabelMe opens."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,9 +76,10 @@ def _take(options: argparse.Namespace) -> tuple[int, int]:
     labels = find_labels(annotations.values(), options.label)
     items: list[Item] = []
     shown = 0
+    several = sum(Path(given).is_dir() for given in options.inputs) > 1
     for file in readable:
         try:
-            item, pixels = _convert(file, labels, Path(options.output))
+            item, pixels = _convert(file, labels, Path(options.output), several)
             items.append(item)
             shown += pixels > 0
         except FrameError as e:
@@ -96,7 +98,7 @@ def _take(options: argparse.Namespace) -> tuple[int, int]:
     return len(items), len(errors)
 
 
-def _convert(file: FrameFile, labels: set[str], output: Path) -> tuple[Item, int]:
+def _convert(file: FrameFile, labels: set[str], output: Path, several: bool) -> tuple[Item, int]:
     import numpy as np
 
     from pe_monai.data import Item, write_picture
@@ -110,7 +112,8 @@ def _convert(file: FrameFile, labels: set[str], output: Path) -> tuple[Item, int
     name = place.with_suffix(".png").as_posix() if place.suffix.lower() == ".json" else f"{place}.png"
     write_picture(picture, output / "images" / name)
     write_picture(mask.astype(np.uint8) * 255, output / "labels" / name)
-    clip = str(place.parent) if len(place.parts) > 1 else None
+    folder = PurePosixPath(root.name, place.parent) if several else place.parent
+    clip = str(folder) if folder.parts else None
     return Item(f"images/{name}", f"labels/{name}", 0, clip), int(mask.sum())
 
 

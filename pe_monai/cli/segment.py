@@ -142,11 +142,12 @@ def _sort(inputs: list[str], output: str) -> tuple[list[FrameFile], list[FrameFi
 
 def _earlier_results(inputs: list[str], output: str) -> list[Path]:
     """Folders below the inputs that an earlier run filled: its masks and overlays are no frames."""
+    from pe_monai.results import FOLDERS
+
     folder, *given = (Path(os.path.abspath(path)) for path in (output, *inputs))
     if not (folder / "manifest.json").is_file():
         return []
-    kinds = ("masks", "overlays", "probabilities", "sectors")
-    folders = [folder / kind for kind in kinds] if folder in given else [folder]
+    folders = [folder / kind for kind in FOLDERS] if folder in given else [folder]
     return [place for place in folders if not any(path.is_relative_to(place) for path in given)]
 
 

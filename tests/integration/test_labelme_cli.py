@@ -61,6 +61,18 @@ def test_annotations_become_a_data_set(labelme, frames, tmp_path):
     assert files == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
+def test_each_of_several_folders_is_a_clip(labelme, frames, tmp_path):
+    first, second = (annotate(frames[:2], tmp_path / name) for name in ("one", "two"))
+    for given, clips in (
+        ([first / "病例0", second / "病例1"], ["病例0", "病例1"]),
+        ([first, second], ["one/病例0", "one/病例1", "two/病例0", "two/病例1"]),
+        ([first / "病例0"], [None]),
+    ):
+        out = tmp_path / "external"
+        assert labelme(*given, "-o", out)[0] == 0
+        assert [item.get("clip") for item in load_datalist(out / "datalist.json", "testing", out)] == clips
+
+
 def test_evaluate_scores_them(labelme, frames, tmp_path, tiny_bundle, capsys):
     out, scores = tmp_path / "external", tmp_path / "scores"
     assert labelme(annotate(frames, tmp_path / "annotated"), "-o", out)[0] == 0
