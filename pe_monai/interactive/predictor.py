@@ -29,6 +29,8 @@ from pe_monai.transforms.framing import sector_box
 SETTINGS = ("network_def", "spatial_size", "threshold")
 REACH = 4.0  # pixels of the network's input
 OWN = 0.75  # likewise
+FILL = 4.5  # likewise
+DOUBT = 0.25
 _KEPT = 64
 
 
@@ -52,7 +54,8 @@ class InteractivePredictor:
     Clicks are answered one after the other, each on top of what the ones before it made. A click inside the effusion
     adds the region that it touches, one outside takes it away, up to half way to an earlier click that says otherwise;
     nothing else changes. A click is taken to be in the middle of what is wrong: the outline moves by at most twice the
-    distance between the click and the outline. A pixel clicked as effusion is in the mask, one clicked as none is not,
+    distance between the click and the outline, and where that is short, as far around the click as the outline is away,
+    unless the network is sure of the contrary. A pixel clicked as effusion is in the mask, one clicked as none is not,
     and of two that contradict each other the later one counts. Answers are kept, so that one more click costs one run
     of the network.
 
@@ -156,25 +159,37 @@ class InteractivePredictor:
         """The mask after the last of the clicks, and the probabilities that it comes from; both (H, W)."""
         probability = self._run(item, mask, clicks)
         sector = item["sector"][0].numpy() > 0
-        wanted = (probability > self._threshold) & sector
         scale = self._box(item)[2] / self._predictor.settings["spatial_size"][0]
         if self.local:
-            # a click inside only adds and one outside only removes, as who set it expects
-            wrong = wanted & ~mask if clicks[-1].positive else mask & ~wanted
-            regions = label(wrong & _within_reach(clicks[-1], mask, sector), connectivity=2)
-            near = np.unique(regions[_disk(clicks[-1], REACH * scale, mask.shape)])
-            change = np.isin(regions, near[near > 0])
-            for other in clicks[:-1]:
-                if other.positive != clicks[-1].positive:  # what lies nearer to what was said before keeps, too
-                    change &= _distance(clicks[-1], mask.shape) < _distance(other, mask.shape)
-            corrected = mask ^ change
+            corrected = mask ^ self._change(mask, clicks, probability, sector, scale)
         else:
-            corrected = wanted
+            corrected = (probability > self._threshold) & sector
         for click in clicks:
             row, column = round(click.row), round(click.column)
             if corrected[row, column] != click.positive:
                 corrected[_disk(click, OWN * scale, mask.shape)] = click.positive
         return corrected & sector, probability
+
+    def _change(
+        self, mask: np.ndarray, clicks: Sequence[Click], probability: np.ndarray, sector: np.ndarray, scale: float
+    ) -> np.ndarray:
+        """What the last click changes, (H, W) bool; ``scale`` is pixels of the frame a pixel of the network's input."""
+        *earlier, click = clicks
+        # a click inside only adds and one outside only removes, as who set it expects
+        free = sector & ~mask if click.positive else mask
+        distance = _from_outline(click, mask, sector)
+        away = distance[round(click.row), round(click.column)]
+        answer = (probability > self._threshold) == click.positive
+        regions = label(free & answer & (distance <= 2 * away), connectivity=2)
+        near = np.unique(regions[_disk(click, REACH * scale, mask.shape)])
+        change = np.isin(regions, near[near > 0])
+        if away <= FILL * scale:
+            open_to = probability > DOUBT if click.positive else probability < 1 - DOUBT
+            change |= free & open_to & (_distance(click, mask.shape) < away)
+        for other in earlier:
+            if other.positive != click.positive:  # what lies nearer to what was said before keeps, too
+                change &= _distance(click, mask.shape) < _distance(other, mask.shape)
+        return change
 
     def _run(self, item: dict, mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
         """Probabilities, (H, W) float32."""
@@ -212,13 +227,12 @@ def _disk(click: Click, radius: float, shape: tuple[int, ...]) -> tuple[np.ndarr
     return disk((click.row, click.column), max(radius, 1.0), shape=shape)
 
 
-def _within_reach(click: Click, mask: np.ndarray, sector: np.ndarray) -> np.ndarray:
-    """Where a click in the middle of what is wrong may move the outline."""
+def _from_outline(click: Click, mask: np.ndarray, sector: np.ndarray) -> np.ndarray:
+    """How far each pixel that a click may change is from what the click agrees with, (H, W); inf where that is none."""
     agreed = mask if click.positive else sector & ~mask
     if not agreed.any():
-        return np.ones_like(mask)
-    distance = distance_transform_edt(~agreed)
-    return distance <= 2 * distance[round(click.row), round(click.column)]
+        return np.full(mask.shape, np.inf)
+    return distance_transform_edt(~agreed)
 
 
 def _distance(click: Click, shape: tuple[int, ...]) -> np.ndarray:

@@ -77,6 +77,29 @@ def test_a_click_moves_the_outline_by_twice_its_distance_at_most(interactive, ph
     assert abs(changed - last).min() == 1 and abs(changed - last).max() == 2 * away
 
 
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize(
+    ("away", "sure", "changed"),
+    [(4, 0.3, 7), (4, 0.2, 1), (1, 0.3, 1), (12, 0.3, 1)],
+    ids=["near", "no", "next", "far"],
+)
+def test_a_click_near_the_outline_takes_what_lies_around_it_unless_the_network_is_sure_of_the_contrary(
+    interactive, phantom, monkeypatch, positive, away, sure, changed
+):
+    sector = interactive.predict(phantom.image, []).sector
+    row, column = sector.shape[0] // 2, sector.shape[1] // 2
+    start = np.zeros_like(sector)
+    edge = row - away + 1 if positive else row + away
+    start[:edge] = sector[:edge]
+    probability = np.full(sector.shape, sure if positive else 1 - sure, np.float32)
+    monkeypatch.setattr(interactive, "_run", lambda *_: probability)
+    monkeypatch.setattr(interactive, "_known", type(interactive._known)())
+    after = interactive.predict(phantom.image, [Click(row, column, positive)], start).mask
+    rows = np.nonzero((after != start)[:, column])[0]
+    assert len(rows) in (changed, changed + 2) and rows.mean() == row  # a pixel's own disk is 1 or 3 wide
+    assert after[row, column] == positive
+
+
 def test_answers_do_not_depend_on_what_was_asked_before(interactive, phantom):
     row, column = inside(interactive, phantom)
     clicks = [Click(row, column, True), Click(row - 8, column - 8, False), Click(row + 3, column + 10, True)]
