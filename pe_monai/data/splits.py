@@ -69,9 +69,7 @@ def split_items(root: str | Path, protocol: str, seed: int = SEED) -> Split:
 def _by_fold(items: list[Item]) -> Split:
     testing = {9, 10}
     rest = sorted({item.fold for item in items} - testing)
-    if len(rest) < 2:
-        raise DatasetError(f"the protocol clip needs two folds beside 9 and 10 to train and validate, got {rest}.")
-    validation = 8 if 8 in rest else rest[-1]
+    validation = 8 if 8 in rest else max(rest, default=None)
     return {
         "training": [item for item in items if item.fold not in testing and item.fold != validation],
         "validation": [item for item in items if item.fold == validation],
@@ -160,5 +158,8 @@ def load_datalist(datalist: str | Path, section: str, dataset_dir: str | Path) -
         except (ValueError, KeyError) as e:
             raise DatasetError(f"{datalist}: no section {section!r} in it ({e}).") from e
     if not items:
-        raise DatasetError(f"{datalist}: its section {section!r} is empty for {dataset_dir}.")
+        raise DatasetError(
+            f"{datalist}: its section {section!r} is empty for {dataset_dir}; name another section or split, or give "
+            "more folds."
+        )
     return items

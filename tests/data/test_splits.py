@@ -47,6 +47,8 @@ def test_clip_takes_whole_folds(many):
         ((1, 8), {1}, {8}, set()),
         ((7, 8, 11), {7, 11}, {8}, set()),
         ((2, 5, 9), {2}, {5}, {9}),
+        ((9,), set(), set(), {9}),
+        ((3, 9, 10), set(), {3}, {9, 10}),
     ],
 )
 def test_clip_with_some_folds_validates_on_the_last_that_is_left(make_dataset, folds, training, validation, testing):
@@ -55,11 +57,12 @@ def test_clip_with_some_folds_validates_on_the_last_that_is_left(make_dataset, f
     assert found == {"training": training, "validation": validation, "testing": testing}
 
 
-@pytest.mark.parametrize("folds", [(1,), (9, 10), (3, 9, 10)])
-def test_clip_needs_two_folds(make_dataset, folds):
-    root = make_dataset({fold: [(f"CLIP{fold}", 1)] for fold in folds})
-    with pytest.raises(DatasetError, match="two folds"):
-        split_items(root, "clip")
+def test_held_out_folds_alone_are_tested_on_and_not_trained_on(make_dataset):
+    root = make_dataset({fold: [(f"CLIP{fold}", 2)] for fold in (9, 10)})
+    assert [item["fold"] for item in load_datalist("clip", "testing", root)] == [9, 9, 10, 10]
+    for section in ("training", "validation"):
+        with pytest.raises(DatasetError, match=f"'{section}' is empty.*name another section or split, or give more"):
+            load_datalist("clip", section, root)
 
 
 def test_exam_keeps_exams_together_across_folds(many):
