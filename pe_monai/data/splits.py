@@ -101,10 +101,26 @@ def _by_group(items: list[Item], groups: Sequence[str], shares: tuple[float, flo
 
 
 def write_datalist(split: Split, path: str | Path, root: str | Path, protocol: str) -> str:
-    """Write a split as a MONAI datalist (JSON), with a SHA-256 over what it lists; returns that hash.
+    """Write a split as a MONAI datalist (JSON), with :func:`hash_split` of what it lists; returns that hash."""
+    digest = hash_split(split, root)
+    document = {
+        "protocol": protocol,
+        "sha256": digest,
+        "frames": {section: len(split[section]) for section in SECTIONS},
+        **{section: [item.as_dict() for item in split[section]] for section in SECTIONS},
+    }
+    text = json.dumps(document, indent=1)
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    return digest
 
-    The hash covers the sections, the paths and the content of every file, so that two people with the same hash train
-    and test on the same frames.
+
+def hash_split(split: Split, root: str | Path) -> str:
+    """SHA-256 over a split's sections, the paths and the content of every file.
+
+    Two people with the same hash train and test on the same frames.
+
+    Raises:
+        OSError: a file cannot be read.
     """
     digest = hashlib.sha256()
     for section in SECTIONS:
@@ -112,14 +128,6 @@ def write_datalist(split: Split, path: str | Path, root: str | Path, protocol: s
             for name in (item.image, item.label):
                 content = hashlib.sha256((Path(root) / name).read_bytes()).hexdigest()
                 digest.update(f"{section}\t{name}\t{content}\n".encode())
-    document = {
-        "protocol": protocol,
-        "sha256": digest.hexdigest(),
-        "frames": {section: len(split[section]) for section in SECTIONS},
-        **{section: [item.as_dict() for item in split[section]] for section in SECTIONS},
-    }
-    text = json.dumps(document, indent=1)
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
     return digest.hexdigest()
 
 

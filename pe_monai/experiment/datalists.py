@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pe_monai.data import PROTOCOLS, index_dataset, split_items, write_datalist
-from pe_monai.data.splits import SECTIONS, Split
+from pe_monai.data.index import Item
+from pe_monai.data.splits import SECTIONS, Split, hash_split
 from pe_monai.errors import DatasetError
 
 
@@ -56,9 +57,15 @@ def prepare_datalist(dataset: str | Path, protocol: str, path: Path) -> Datalist
         frames = {section: len(document[section]) for section in SECTIONS}
         folds = {section: sorted({item["fold"] for item in document[section]}) for section in SECTIONS}
         digest = document["sha256"]
+        listed = {section: [Item(**item) for item in document[section]] for section in SECTIONS}
     except (ValueError, KeyError, TypeError) as e:
         raise DatasetError(f"{path}: no datalist of a study ({e}); remove it to have it written anew.") from e
     _check_frames(document, protocol, path, dataset)
+    if hash_split(listed, dataset) != digest:
+        raise DatasetError(
+            f"{path}: frames or annotations in {dataset} changed since it was written; put them back as they were, or "
+            "begin a study in another folder."
+        )
     text = {section: ", ".join(map(str, numbers)) for section, numbers in folds.items()}
     return Datalist(protocol, path, digest, frames, text if protocol == "clip" else {})
 

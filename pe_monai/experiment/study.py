@@ -121,14 +121,19 @@ def _earlier(plan: Plan, runs: Sequence[Run]) -> list[Run]:
     known = {run.folder for run in runs}
     found = []
     for protocol in PROTOCOLS:
-        for folder in sorted((plan.output / "runs" / protocol).glob("*")):
-            if folder.resolve() in known:
-                continue
+        folders = sorted((plan.output / "runs" / protocol).glob("*"))
+        folders = [folder for folder in folders if folder.resolve() not in known]
+        if not folders:
+            continue
+        try:
+            datalist = prepare_datalist(plan.dataset, protocol, plan.output / "datalists" / f"{protocol}.json")
+        except DatasetError:
+            continue  # of frames that changed: not to be set beside these
+        for folder in folders:
             try:
                 (row,) = find_rows([folder.name])
-                datalist = prepare_datalist(plan.dataset, protocol, plan.output / "datalists" / f"{protocol}.json")
-            except (BundleError, DatasetError, ValueError):
-                continue  # of another version, or of frames that changed: not to be set beside these
+            except (BundleError, ValueError):
+                continue  # of another version, likewise
             run = _run(plan, row, datalist)
             if run.is_trained and run.is_scored:
                 found.append(run)

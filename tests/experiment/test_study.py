@@ -163,6 +163,19 @@ def test_a_data_set_that_grew_is_refused(phantom_root, tmp_path, protocol):
         prepare_datalist(root, protocol, datalist.path)
 
 
+def test_frames_or_annotations_that_changed_are_refused(phantom_root, tmp_path):
+    root = tmp_path / "data set"
+    shutil.copytree(phantom_root, root)
+    datalist = prepare_datalist(root, "clip", tmp_path / "list.json")
+    one, other = sorted((root / "data" / "fold3" / "fold3_mask").iterdir())[:2]
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(DatasetError, match="annotations in .* changed since .* in another folder"):
+        prepare_datalist(root, "clip", datalist.path)
+    one.write_bytes(kept)
+    assert prepare_datalist(root, "clip", datalist.path) == datalist
+
+
 def test_a_data_set_too_small_for_a_protocol_is_refused(tmp_path):
     root = write_phantom_dataset(tmp_path / "data", folds=(1, 2, 3), clips_per_fold=1)
     with pytest.raises(DatasetError, match="too small for the protocol exam, nothing is left for"):
