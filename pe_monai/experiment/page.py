@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pe_monai.data import write_picture, write_whole
+from pe_monai.data import PROTOCOLS, write_picture, write_whole
 from pe_monai.experiment.table import Table
 from pe_monai.report.page import data_uri, picture_uri
 
@@ -44,6 +44,9 @@ def write_report(
 ) -> Path:
     """Write ``study.md``, ``study.html``, ``tables/*.csv`` and ``figures/`` and return the page's path.
 
+    A table without rows is left out; the files of tables and figures that an earlier report had and this one has not
+    are removed, since they are of other settings.
+
     The panels show frames of the data set: what may be shown of it is up to who owns it.
 
     Args:
@@ -56,6 +59,12 @@ def write_report(
         commands: how each row is trained alone, and how it scores other frames.
         errors: what went wrong.
     """
+    stale = [folder / "tables" / f"{table.name}.csv" for table in tables if not table.rows]
+    stale += [folder / "figures" / f"{name}.svg" for name in CAPTIONS if name not in figures]
+    stale += [folder / "figures" / f"figure2_{protocol}.png" for protocol in PROTOCOLS if protocol not in panels]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    tables = [table for table in tables if table.rows]
     for table in (*tables, frames):
         _write(folder / "tables" / f"{table.name}.csv", table.csv())
     for name, svg in figures.items():

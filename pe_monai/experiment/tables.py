@@ -26,13 +26,13 @@ TABLE1_SCORES = ("frame_accuracy", "recall", "precision", "dice")
 
 
 def make_tables(results: Sequence[Result], costs: Mapping[str, Cost]) -> list[Table]:
-    """All tables that the results have something for.
+    """All tables; one that the results have nothing for has no rows.
 
     Args:
         results: of the runs, rows in the order they were asked for within each protocol.
         costs: of the rows' networks, by the row's name.
     """
-    tables = [
+    return [
         table1(results),
         positives(results),
         sizes(results),
@@ -43,7 +43,6 @@ def make_tables(results: Sequence[Result], costs: Mapping[str, Cost]) -> list[Ta
         uncertainty(results),
         peers(results, costs),
     ]
-    return [table for table in tables if table.rows]
 
 
 def table1(results: Sequence[Result]) -> Table:

@@ -110,9 +110,12 @@ def test_the_report_keeps_what_earlier_calls_did_with_the_same_settings(plan, la
     outcome = run_study(second, launch=launcher)
     assert [result.name for result in outcome.results] == ["paper_improved", "paper_baseline"]
     assert [row for run_id, row, _ in launcher.asked if run_id == "training"] == ["paper_baseline", "paper_improved"]
+    assert (plan.output / "tables" / "paired.csv").is_file()
     other = Plan(second.rows, plan.protocols, plan.dataset, plan.output, plan.budget, {**SETTINGS, "max_epochs": 3})
     outcome = run_study(other, launch=launcher)
     assert [result.name for result in outcome.results] == ["paper_improved"]
+    assert not (plan.output / "tables" / "paired.csv").exists()  # of the other settings
+    assert (plan.output / "tables" / "table1.csv").is_file() and (plan.output / "figures" / "roc.svg").is_file()
 
 
 def test_a_row_that_fails_does_not_stop_the_rest(plan, launcher):
