@@ -34,8 +34,9 @@ def make_figures(results: Sequence[Result]) -> dict[str, bytes]:
         "reliability": _draw_reliability,
         "risk_coverage": _draw_risk,
     }
-    with_negatives = [result for result in results if result.summary["frame_auc"]["value"] is not None]
-    chosen = {name: with_negatives if name == "roc" else list(results) for name in drawings}
+    chosen = {name: list(results) for name in drawings}
+    chosen["roc"] = [result for result in results if result.summary["frame_auc"]["value"] is not None]
+    chosen["size_dice"] = [result for result in results if result.summary["annotated"]["frames"]]
     return {name: _by_protocol(chosen[name], draw, name) for name, draw in drawings.items() if chosen[name]}
 
 

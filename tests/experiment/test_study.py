@@ -118,6 +118,17 @@ def test_the_report_keeps_what_earlier_calls_did_with_the_same_settings(plan, la
     assert (plan.output / "tables" / "table1.csv").is_file() and (plan.output / "figures" / "roc.svg").is_file()
 
 
+def test_without_effusion_in_the_test_frames_there_is_a_report(plan, launcher, tmp_path):
+    root = tmp_path / "data set"
+    shutil.copytree(plan.dataset, root)
+    for label in (root / "data" / "fold3" / "fold3_mask").iterdir():
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(label)))).save(label)
+    outcome = run_study(dataclasses.replace(plan, rows=plan.rows[1:], dataset=root), launch=launcher)
+    assert outcome.errors == [] and outcome.results[0].summary["positives"]["frames"] == 0
+    figures = {path.name for path in (plan.output / "figures").iterdir()}
+    assert "risk_coverage.svg" in figures and not figures & {"size_dice.svg", "roc.svg", "figure2_clip.png"}
+
+
 def test_a_row_that_fails_does_not_stop_the_rest(plan, launcher):
     launcher.failing = {"paper_baseline"}
     outcome = run_study(plan, launch=launcher)
