@@ -123,8 +123,8 @@ class Run:
 
     @property
     def is_scored(self) -> bool:
-        """Whether the weights that are there were scored under these very settings."""
-        if not (self.weights.is_file() and (self.scores / "summary.json").is_file()):
+        """Whether the weights that are there were scored under these very settings, and the masks are still there."""
+        if not (self.weights.is_file() and (self.scores / "summary.json").is_file() and self.masks.is_dir()):
             return False
         files = self.row.configs("train.json", "evaluate.json", budget=self.budget)
         wanted = self._hash(files, weights=sha256_of(self.weights))

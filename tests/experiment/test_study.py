@@ -118,6 +118,16 @@ def test_the_report_keeps_what_earlier_calls_did_with_the_same_settings(plan, la
     assert (plan.output / "tables" / "table1.csv").is_file() and (plan.output / "figures" / "roc.svg").is_file()
 
 
+def test_masks_that_were_removed_are_written_again(plan, launcher):
+    one = dataclasses.replace(plan, rows=plan.rows[1:])
+    (before,) = run_study(one, launch=launcher).results
+    shutil.rmtree(before.run.masks)
+    launcher.asked.clear()
+    (after,) = run_study(one, launch=launcher).results
+    assert [run_id for run_id, *_ in launcher.asked] == ["evaluating"] and after.run.masks.is_dir()
+    assert after.summary == before.summary
+
+
 def test_without_effusion_in_the_test_frames_there_is_a_report(plan, launcher, tmp_path):
     root = tmp_path / "data set"
     shutil.copytree(plan.dataset, root)
