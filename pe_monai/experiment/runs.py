@@ -31,6 +31,18 @@ except ImportError:  # Windows
 Launch = Callable[[list[str], Path], int]
 # the frames that are tested are the protocol's, whatever a training selects its epoch on
 OF_TRAINING = ("train#", "validate#dataset")
+# what the study sets for each run
+OF_STUDY = (
+    "bundle_root",
+    "dataset_dir",
+    "datalist",
+    "section",
+    "output_dir",
+    "masks_dir",
+    "ckpt_path",
+    "resume",
+    "temperature",
+)
 TEMPERATURE = 1.0  # of every row: the bundle's was fitted to the weights that ship
 _ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): \S")
 

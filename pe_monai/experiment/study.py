@@ -21,8 +21,8 @@ from pe_monai.experiment.figures import make_figures
 from pe_monai.experiment.page import write_report
 from pe_monai.experiment.panels import draw_panel
 from pe_monai.experiment.result import Result, read_result
-from pe_monai.experiment.rows import Row, find_rows, require_packages
-from pe_monai.experiment.runs import OF_TRAINING, TEMPERATURE, Launch, Run, RunError, launch_logged, only_one
+from pe_monai.experiment.rows import Row, find_rows, read_stack, require_packages
+from pe_monai.experiment.runs import OF_STUDY, OF_TRAINING, TEMPERATURE, Launch, Run, RunError, launch_logged, only_one
 from pe_monai.experiment.table import Column, Table
 from pe_monai.experiment.tables import make_tables
 from pe_monai.inferers import has_fast_bf16
@@ -80,9 +80,11 @@ def run_study(plan: Plan, say: Callable[[str], None] = print, launch: Launch = l
         launch: runs a command with its output in a file.
 
     Raises:
-        BundleError: another study is at work in the folder.
+        BundleError: a setting is of no id that the rows have or of one that the study sets, or another study is at work
+            in the folder.
         DatasetError: the data set is broken, or too small for a protocol.
     """
+    _check_settings(plan)
     with only_one(plan.output):
         datalists = [
             prepare_datalist(plan.dataset, protocol, plan.output / "datalists" / f"{protocol}.json")
@@ -114,6 +116,18 @@ def run_study(plan: Plan, say: Callable[[str], None] = print, launch: Launch = l
         results += [read_result(run) for run in earlier]
         datalists = list({lst.protocol: lst for lst in (*datalists, *(run.datalist for run in earlier))}.values())
         return Outcome(_report(plan, datalists, results, errors), results, errors, trained)
+
+
+def _check_settings(plan: Plan) -> None:
+    """MONAI takes any id; a misspelt one would change nothing and stand in the report all the same."""
+    for name in plan.settings:
+        if name in OF_STUDY:
+            raise BundleError(f"--set {name}: the study sets it for each run; leave it out.")
+    for row in plan.rows:
+        config = read_stack(row.configs("train.json", "evaluate.json", budget=plan.budget))
+        for name in plan.settings:
+            if name.partition("#")[0] not in config:
+                raise BundleError(f"--set {name}: no such id in the configs of {row.name}; check its spelling.")
 
 
 def _earlier(plan: Plan, runs: Sequence[Run]) -> list[Run]:

@@ -139,6 +139,16 @@ def test_without_effusion_in_the_test_frames_there_is_a_report(plan, launcher, t
     assert "risk_coverage.svg" in figures and not figures & {"size_dice.svg", "roc.svg", "figure2_clip.png"}
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("max_epoch", "no such id .* paper_baseline"), ("datalist", "sets it"), ("temperature", "sets it")],
+)
+def test_settings_that_would_change_nothing_or_the_frames_are_refused(plan, launcher, name, reason):
+    with pytest.raises(BundleError, match=f"--set {name}: .*{reason}"):
+        run_study(dataclasses.replace(plan, settings={**SETTINGS, name: 1}), launch=launcher)
+    assert launcher.asked == [] and not plan.output.exists()
+
+
 def test_a_row_that_fails_does_not_stop_the_rest(plan, launcher):
     launcher.failing = {"paper_baseline"}
     outcome = run_study(plan, launch=launcher)
