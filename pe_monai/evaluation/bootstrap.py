@@ -122,15 +122,18 @@ class ClipBootstrap:
         value = float(compute(parts.sum(axis=0)))
         if not np.isfinite(value):
             return _estimate(None)
-        if self.units < 2:
+        if np.count_nonzero(self._by_clip(parts).any(axis=1)) < 2:
             return _estimate(value)
         drawn = compute(self.sums(parts))
         return _estimate(value, drawn[np.isfinite(drawn)])
 
     def sums(self, parts: np.ndarray) -> np.ndarray:
         """Sums over the frames of each draw: (frames, m) to (draws, m)."""
-        by_clip = np.stack([np.bincount(self.unit, part, self.units) for part in parts.T], axis=-1)
-        return self.counts @ by_clip
+        return self.counts @ self._by_clip(parts)
+
+    def _by_clip(self, parts: np.ndarray) -> np.ndarray:
+        """Sums over the frames of each clip: (frames, m) to (clips, m)."""
+        return np.stack([np.bincount(self.unit, part, self.units) for part in parts.T], axis=-1)
 
     def _weights(self, frames: np.ndarray) -> Iterator[np.ndarray]:
         """How often each draw holds each of these frames: arrays (draws, frames), in chunks to spare memory."""

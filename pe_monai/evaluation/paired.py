@@ -104,8 +104,12 @@ def compare_sets(
         min_pixels: smallest truth, in pixels, of the frames called positive.
         samples: number of draws of the bootstrap.
         seed: its seed; the second set's is the next.
+
+    Returns:
+        The estimate; without an interval where the frames of either set are of one clip, of which no spread can be
+        learned.
     """
-    drawn, values = [], []
+    drawn, values, clips = [], [], []
     for offset, given in enumerate((rows, others)):
         score = np.array([row[name] if row["truth_px"] >= min_pixels else np.nan for row in given], dtype=np.float64)
         known = np.isfinite(score)
@@ -116,9 +120,13 @@ def compare_sets(
         with np.errstate(divide="ignore", invalid="ignore"):
             drawn.append(sums[:, 0] / sums[:, 1])
         values.append(score[known].mean())
+        clips.append(len(np.unique(bootstrap.unit[known])))
+    value = float(values[0] - values[1])
+    if min(clips) < 2:
+        return {"value": value, "low": None, "high": None}
     gaps = drawn[0] - drawn[1]
     low, high = np.percentile(gaps[np.isfinite(gaps)], (2.5, 97.5))
-    return {"value": float(values[0] - values[1]), "low": float(low), "high": float(high)}
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def _pooled_dice(sums: np.ndarray) -> np.ndarray:

@@ -104,6 +104,9 @@ def test_one_clip_gives_a_value_and_no_interval():
         assert estimate == pytest.approx({"value": 0.3, "low": None, "high": None})
     auc = bootstrap.auc(np.arange(6.0), np.array([0.0, 0, 0, 0, 1, 1]))
     assert auc == {"value": 1.0, "low": None, "high": None}
+    parts = np.array([[1.0, 2], [2, 2], [0, 0], [0, 0], [0, 0], [0, 0]])
+    ratio = bootstrap.statistic(parts, lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1e-9))
+    assert ratio == {"value": 0.75, "low": None, "high": None}
 
 
 def test_draws_without_any_of_the_frames_are_passed_over():

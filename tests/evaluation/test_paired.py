@@ -52,6 +52,14 @@ def test_false_effusion_is_compared_on_empty_frames():
     assert compare_sets(empty, clean, samples=50)["value"] is None
 
 
+def test_a_set_of_one_clip_has_a_gap_and_no_interval():
+    several = rows_of(np.linspace(100, 900, 30), np.full(30, 1000))
+    lone = [row for row in several if row["clip"] == "clip0"]
+    for one, other in ((several, lone), (lone, several), (lone, lone)):
+        gap = compare_sets(one, other, samples=50)
+        assert gap["value"] is not None and (gap["low"], gap["high"]) == (None, None)
+
+
 def test_other_frames_are_refused():
     one = rows_of(np.full(30, 10), np.full(30, 20))
     with pytest.raises(ValueError, match="not scored on the same frames"):
