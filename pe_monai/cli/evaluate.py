@@ -99,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
 
 def show(output: Path, others: list | None, against: str | None) -> None:
     """Print the report, and its differences to other scores where that was asked for."""
+    (output / "differences.md").unlink(missing_ok=True)  # of the scores that were there before
     print((output / "summary.md").read_text(encoding="utf-8"))
     if others is None:
         return

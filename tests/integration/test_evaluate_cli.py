@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pe_monai.cli import main
+from pe_monai.data import split_items, write_datalist
 
 OF_MASKS = ("truth_px", "pred_px", "overlap_px", "sector_px", "frame_px", "dice", "iou", "precision", "recall")
 OF_MASKS += ("accuracy", "frame_accuracy", "hd95", "surface_dice", "false_effusion", "image", "fold", "clip", "exam")
@@ -61,6 +62,15 @@ def test_a_worse_method_is_below(scored, phantom_root, tmp_path):
     )
     mean = json.loads((scored / "scores" / "summary.json").read_text())["positives"]["pooled"]["dice"]["value"]
     assert f"| {-mean:+.3f} (" in line
+
+
+def test_a_second_evaluation_leaves_no_differences_of_the_first(scored, phantom_root, tmp_path):
+    datalist = tmp_path / "splits" / "clip.json"
+    write_datalist(split_items(phantom_root, "clip"), datalist, phantom_root, "clip")
+    command = ["evaluate", "--data", phantom_root, "--predictions", scored / "masks", "-o", tmp_path / "out"]
+    command = [*map(str, command), "--split", str(datalist)]
+    assert main([*command, "--against", str(scored / "scores")]) == 0 and (tmp_path / "out/differences.md").is_file()
+    assert main(command) == 0 and not (tmp_path / "out/differences.md").exists()
 
 
 def test_what_cannot_be_compared_is_said_at_once(scored, phantom_root, tmp_path, capsys):
