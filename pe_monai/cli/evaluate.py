@@ -142,7 +142,7 @@ def score_predictions(options: argparse.Namespace, output: Path) -> None:
     if not data or not Path(data).is_dir():
         raise DatasetError(f"{data or 'no data set'}: no such folder; name the data set's folder with --data.")
     rows = score_masks(options.predictions, options.split, options.section, data, options.missing)
-    write_report(output, rows, summarise(rows, f"{options.split}, {options.section}"))
+    write_report(output, rows, summarise(rows, f"{Path(options.split).name}, {options.section}"))
 
 
 def record_scores(bundle: Path, summary: Path) -> None:

@@ -71,6 +71,8 @@ def test_a_second_evaluation_leaves_no_differences_of_the_first(scored, phantom_
     command = [*map(str, command), "--split", str(datalist)]
     assert main([*command, "--against", str(scored / "scores")]) == 0 and (tmp_path / "out/differences.md").is_file()
     assert main(command) == 0 and not (tmp_path / "out/differences.md").exists()
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["protocol"] == "clip.json, validation"  # as a bundle's scores name it
 
 
 def test_what_cannot_be_compared_is_said_at_once(scored, phantom_root, tmp_path, capsys):
