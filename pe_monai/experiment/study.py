@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,11 +212,11 @@ def _score_command(row: Row, plan: Plan) -> str:
     if plan.budget is not None:
         overlays.append(str(plan.budget) if plan.budget.parent != configs_dir() else plan.budget.stem)
     values = {**plan.settings, "temperature": TEMPERATURE}
-    settings = [f'"{key}={value}"' for key, value in values.items() if not key.startswith(OF_TRAINING)]
+    settings = [shlex.quote(f"{key}={value}") for key, value in values.items() if not key.startswith(OF_TRAINING)]
     words = ["pe_monai evaluate --data external --split external/datalist.json --section testing"]
-    words += [f"--config {' '.join(overlays)}"] if overlays else []
+    words += [f"--config {shlex.join(overlays)}"] if overlays else []
     words += [f"--set {' '.join(settings)}"]
-    weights = plan.output / "runs" / "PROTOCOL" / row.name / "model.pt"
+    weights = shlex.quote(str(plan.output / "runs" / "PROTOCOL" / row.name / "model.pt"))
     return " ".join([*words, f"--weights {weights} -o scores"])
 
 
@@ -222,6 +224,6 @@ def _train_command(row: Row, plan: Plan) -> str:
     overlays = [f"../configs/{file.name}" for file in row.overlays]
     if plan.budget is not None:
         overlays.append(str(plan.budget) if plan.budget.parent != configs_dir() else f"../configs/{plan.budget.name}")
-    files = ",".join(f"'{name}'" for name in ("configs/train.json", *overlays))
-    settings = "".join(f' --{key} "{value}"' for key, value in plan.settings.items())
-    return f'python -m monai.bundle run training --config_file "[{files}]" --datalist PROTOCOL{settings}'
+    files = shlex.quote(json.dumps(["configs/train.json", *overlays], ensure_ascii=False))
+    settings = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in plan.settings.items())
+    return f"python -m monai.bundle run training --config_file {files} --datalist PROTOCOL{settings}"

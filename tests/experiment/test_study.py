@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -164,12 +165,17 @@ def test_a_training_that_validated_nothing_is_said(plan):
 
 
 def test_commands_of_a_row_name_the_users_own_budget_and_the_temperature_of_the_study(plan, tmp_path):
-    own = tmp_path / "own.json"
+    own = tmp_path / "the doctor's own.json"
     own.write_text('{"max_epochs": 1}')
-    plan = dataclasses.replace(plan, budget=own)
-    assert f"'{own}'" in _train_command(plan.rows[0], plan)
-    score = _score_command(plan.rows[0], plan)
-    assert str(own) in score and '"temperature=1.0"' in score
+    settings = {"spatial_size": [48, 64], "network_def#channels": "$[8, 16]"}
+    plan = dataclasses.replace(plan, budget=own, settings=settings, output=tmp_path / "my study")
+    words = shlex.split(_train_command(plan.rows[0], plan))
+    files = ["configs/train.json", "../configs/paper_baseline.json", str(own)]
+    assert json.loads(words[words.index("--config_file") + 1]) == files
+    assert words[words.index("--network_def#channels") + 1] == "$[8, 16]"
+    words = shlex.split(_score_command(plan.rows[0], plan))
+    assert str(own) in words and "temperature=1.0" in words and "spatial_size=[48, 64]" in words
+    assert words[words.index("--weights") + 1] == str(plan.output / "runs/PROTOCOL/paper_baseline/model.pt")
 
 
 def test_two_studies_cannot_work_in_one_folder(plan):
