@@ -226,4 +226,6 @@ def _train_command(row: Row, plan: Plan) -> str:
         overlays.append(str(plan.budget) if plan.budget.parent != configs_dir() else f"../configs/{plan.budget.name}")
     files = shlex.quote(json.dumps(["configs/train.json", *overlays], ensure_ascii=False))
     settings = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in plan.settings.items())
-    return f"python -m monai.bundle run training --config_file {files} --datalist PROTOCOL{settings}"
+    # elsewhere than MONAI's default place, where the weights that ship lie
+    places = f"--output_dir runs/{row.name} --ckpt_path runs/{row.name}/model.pt"
+    return f"python -m monai.bundle run training --config_file {files} --datalist PROTOCOL {places}{settings}"
