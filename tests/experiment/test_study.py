@@ -244,6 +244,9 @@ def test_unknown_names_are_refused_with_what_there_is(phantom_root, tmp_path, ca
         prepare_datalist(phantom_root, "fold", tmp_path / "fold.json")
     assert main(["study", "--data", str(tmp_path / "absent"), "-o", str(tmp_path)]) == 2
     assert "no such folder" in capsys.readouterr().err
+    for nothing in (["--rows", ","], ["--protocols", ""]):
+        assert main(["study", "--data", str(phantom_root), "-o", str(tmp_path), *nothing]) == 2
+        assert "nothing to run; name a row" in capsys.readouterr().err
 
 
 def test_groups_name_rows_once_and_in_order():
