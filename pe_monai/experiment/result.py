@@ -13,7 +13,7 @@ from typing import Any
 
 from pe_monai.evaluation import read_rows, summarise
 from pe_monai.evaluation.summary import SIZE_BINS
-from pe_monai.experiment.runs import Run
+from pe_monai.experiment.runs import Run, RunError
 
 SIZES = (*SIZE_BINS[:2], (1001, None))
 
@@ -46,12 +46,23 @@ class Result:
 
 
 def read_result(run: Run) -> Result:
-    """Read the report of a run that was scored."""
-    rows = read_rows(run.scores / "frames.csv")
-    written = json.loads((run.scores / "summary.json").read_text(encoding="utf-8"))
-    summary = summarise(rows, written["protocol"], sizes=SIZES)
-    summary["calibration"] = written["calibration"]
-    return Result(run, rows, summary, _read_epochs(run.folder / "metrics.csv"))
+    """Read the report of a run that was scored.
+
+    Raises:
+        RunError: a file of it is missing or damaged.
+    """
+    try:
+        rows = read_rows(run.scores / "frames.csv")
+        written = json.loads((run.scores / "summary.json").read_text(encoding="utf-8"))
+        summary = summarise(rows, written["protocol"], sizes=SIZES)
+        summary["calibration"] = written["calibration"]
+        epochs = _read_epochs(run.folder / "metrics.csv")
+    except (OSError, ValueError, TypeError, KeyError) as e:
+        raise RunError(
+            f"{run.row.name}, {run.datalist.protocol}: its results cannot be read ({e}); remove {run.folder} to have "
+            "it done anew."
+        ) from e
+    return Result(run, rows, summary, epochs)
 
 
 def _read_epochs(path: Path) -> list[dict[str, float]]:

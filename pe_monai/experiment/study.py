@@ -103,19 +103,23 @@ def run_study(plan: Plan, say: Callable[[str], None] = print, launch: Launch = l
                 require_packages(run.row)
                 is_new = run.train(launch)
                 is_scored = run.score(launch)
+                results.append(read_result(run))
             except (RunError, BundleError) as e:
                 errors.append(str(e))
                 say(f"{name}: failed")
                 continue
             trained += is_new
-            results.append(read_result(run))
             dice = results[-1].summary["positives"]["mean"]["dice"]["value"]
             state = "trained and scored" if is_new else "scored" if is_scored else "was done before"
             say(f"{name}: {state}" + ("" if dice is None else f", mean Dice {dice:.3f}"))
         if not results:
             return Outcome(None, [], errors, trained)
         earlier = _earlier(plan, runs)
-        results += [read_result(run) for run in earlier]
+        for run in earlier:
+            try:
+                results.append(read_result(run))
+            except RunError as e:
+                errors.append(str(e))
         datalists = list({lst.protocol: lst for lst in (*datalists, *(run.datalist for run in earlier))}.values())
         return Outcome(_report(plan, datalists, results, errors), results, errors, trained)
 

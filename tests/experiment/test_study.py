@@ -158,6 +158,15 @@ def test_a_row_that_fails_does_not_stop_the_rest(plan, launcher):
     assert "the loss is nan" in (plan.output / "study.md").read_text()
 
 
+def test_a_run_whose_results_are_damaged_is_said_and_the_rest_is_reported(plan, launcher):
+    first, _ = run_study(plan, launch=launcher).results
+    (first.run.folder / "metrics.csv").unlink()
+    for rows in (plan.rows, plan.rows[1:]):  # asked for, and done before
+        outcome = run_study(dataclasses.replace(plan, rows=rows), launch=launcher)
+        assert [result.name for result in outcome.results] == ["paper_improved"]
+        assert len(outcome.errors) == 1 and "metrics.csv" in outcome.errors[0] and "remove" in outcome.errors[0]
+
+
 def test_a_training_that_validated_nothing_is_said(plan):
     outcome = run_study(plan, launch=lambda command, log: 0)
     assert outcome.page is None and len(outcome.errors) == 2
