@@ -113,8 +113,8 @@ def render_differences(differences: Mapping[str, Mapping[str, float | None]], ag
     lines = [
         "# Differences",
         "",
-        f"These scores less those of {against}, frame by frame; in brackets: 95% intervals over clips, both in the "
-        "same draws. An interval without 0 is a difference.",
+        f"These scores less those of {against}, frame by frame; in brackets: 95% intervals over clips (over frames "
+        "where no clip is known), both in the same draws. An interval without 0 is a difference.",
         "",
         "For research use only: not a medical device, not for diagnosis or treatment.",
         "",

@@ -18,9 +18,9 @@ def paired(results: Sequence[Result]) -> Table:
     """Each row against the first one of its protocol, on the same frames."""
     pairs = [(result, first, first.name) for result, first in _with_first(results) if result is not first]
     note = (
-        "Row less the first row of its protocol, frame by frame; 95 % intervals by bootstrap over clips, both rows in "
-        "the same draws. An interval without 0 is a difference. One training each: what another seed would change is "
-        "not in it."
+        "Row less the first row of its protocol, frame by frame; 95 % intervals by bootstrap over clips (over frames "
+        "where no clip is known), both rows in the same draws. An interval without 0 is a difference. One training "
+        "each: what another seed would change is not in it."
     )
     return Table("paired", "Paired differences", note, _difference_columns("against"), _differences(pairs))
 

@@ -46,6 +46,7 @@ def test_own_masks_score_as_the_bundle_does(scored, phantom_root, tmp_path, caps
         assert first[group] == second[group]
     text = (tmp_path / "differences.md").read_text()
     assert "| Dice (F1), mean over images | +0.000 (+0.000 to +0.000) |" in text and "research use only" in text
+    assert "(over frames where no clip is known)" in text
     assert text in capsys.readouterr().out
 
 
