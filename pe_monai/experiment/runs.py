@@ -21,7 +21,7 @@ from pe_monai.errors import BundleError
 from pe_monai.experiment.datalists import Datalist
 from pe_monai.experiment.rows import Row, settings_hash
 from pe_monai.paths import bundle_dir
-from pe_monai.weights import sha256_of
+from pe_monai.weights import hash_file, sha256_of
 
 try:
     import fcntl
@@ -98,8 +98,11 @@ class Run:
         wanted = self._hash(files)
         marker, started = self.folder / "trained.json", self.folder / "started.json"
         is_cut = _read(started).get("hash") == wanted
-        for stale in (marker, self.folder / "scored.json"):
-            stale.unlink(missing_ok=True)
+        stale = [marker, self.folder / "scored.json"]
+        if not is_cut:  # a kill before the first epoch would let the next start go on with other settings' training
+            stale += [self.weights, hash_file(self.weights), self.folder / "last.pt", self.folder / "metrics.csv"]
+        for path in stale:
+            path.unlink(missing_ok=True)
         _write(started, {"hash": wanted})
         begin = time.monotonic()
         self._run(launch, "training", files, {"output_dir": self.folder, "ckpt_path": self.weights, "resume": is_cut})

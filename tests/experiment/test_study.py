@@ -104,6 +104,18 @@ def test_what_depends_on_a_setting_is_done_anew_and_a_cut_training_is_resumed(pl
     ]
 
 
+def test_nothing_of_other_settings_is_left_to_be_resumed_or_scored(plan, launcher):
+    one = dataclasses.replace(plan, rows=plan.rows[1:])
+    (result,) = run_study(one, launch=launcher).results
+    (result.run.folder / "last.pt").write_bytes(b"a checkpoint")
+    launcher.failing = {"paper_improved"}  # as one that is killed in its first epoch
+    for _ in range(2):
+        outcome = run_study(dataclasses.replace(one, settings={**SETTINGS, "learning_rate": 0.1}), launch=launcher)
+        assert outcome.page is None
+        left = {path.name for path in result.run.folder.iterdir()}
+        assert not left & {"last.pt", "model.pt", "model.pt.sha256", "metrics.csv", "trained.json", "scored.json"}
+
+
 def test_the_report_keeps_what_earlier_calls_did_with_the_same_settings(plan, launcher):
     first = Plan(plan.rows[:1], plan.protocols, plan.dataset, plan.output, plan.budget, plan.settings)
     run_study(first, launch=launcher)
