@@ -76,7 +76,7 @@ def test_table1_is_what_the_masks_say_and_a_second_run_does_nothing(plan, launch
     page = (plan.output / "study.html").read_text()
     assert page.count("data:image/jpeg") == 1 and page.count("data:image/svg+xml") == 6
     assert "http" not in page.replace("http-equiv", "").partition("data:image")[0]
-    assert "research use only" in page.lower()
+    assert "research use only" in page.lower() and "every number above is of the test frames" in page
     assert "77.34" in (plan.output / "study.md").read_text()
 
     launcher.asked.clear()
