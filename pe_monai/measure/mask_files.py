@@ -14,7 +14,7 @@ import torch
 
 from pe_monai.data.reader import ITK_SUFFIXES, MAX_PIXELS, NIFTI_SUFFIXES, PICTURE_SUFFIXES, FrameReader, to_uint8
 from pe_monai.errors import FrameError
-from pe_monai.transforms.mask import DecodeMask
+from pe_monai.transforms.mask import THRESHOLD, DecodeMask
 
 SPACING_RANGE_MM = (0.01, 10.0)
 MAX_SOFT_SHARE = 0.1
@@ -99,6 +99,10 @@ def _decode(array: np.ndarray, path: Path) -> np.ndarray:
         raise FrameError(f"{path}: is no mask, it has colours; give masks that are 0 and 255, grey or green.")
     if ((planes > 31) & (planes < 224)).any(axis=0).mean() > MAX_SOFT_SHARE:
         raise FrameError(f"{path}: is no mask, it has many shades of grey; give masks that are 0 and 255, or 0 and 1.")
+    values = np.flatnonzero(np.bincount(planes.ravel()))
+    # a label map of another index is not empty, which it would be read as
+    if len(planes) == 1 and len(values) == 2 and values[0] == 0 and 1 < values[1] <= THRESHOLD:
+        raise FrameError(f"{path}: is no mask, it is 0 and {values[1]}; give masks that are 0 and 255, or 0 and 1.")
     return DecodeMask()(torch.from_numpy(planes.copy()))[0].numpy() > 0
 
 

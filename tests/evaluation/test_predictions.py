@@ -112,6 +112,14 @@ def test_masks_that_cannot_be_used_are_all_named(items, phantom_root, tmp_path):
         score_masks(folder, "clip", "validation", phantom_root)
 
 
+def test_a_label_map_of_another_index_is_refused_and_not_empty(items, phantom_root, tmp_path):
+    folder = write_truth(items, tmp_path / "masks", "png")
+    for path in folder.glob("*.png"):
+        Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * 2).save(path)
+    with pytest.raises(DatasetError, match="frames cannot be scored: .*it is 0 and 2; give masks that are 0 and 255"):
+        score_masks(folder, "clip", "validation", phantom_root)
+
+
 def test_an_annotation_of_another_size_than_its_frame_is_named(items, phantom_root, tmp_path):
     data = shutil.copytree(phantom_root, tmp_path / "data")
     item = items[0]
