@@ -141,7 +141,8 @@ def load_datalist(datalist: str | Path, section: str, dataset_dir: str | Path) -
         dataset_dir: folder of the data set.
 
     Raises:
-        DatasetError: there is no such file, it has no such section, or the section is empty.
+        DatasetError: there is no such file, it has no such section, the section is empty, or a file it names is
+            missing.
     """
     if str(datalist) in PROTOCOLS:
         if section not in SECTIONS:
@@ -165,9 +166,22 @@ def load_datalist(datalist: str | Path, section: str, dataset_dir: str | Path) -
             items = load_decathlon_datalist(str(datalist), True, section, str(dataset_dir))
         except (ValueError, KeyError) as e:
             raise DatasetError(f"{datalist}: no section {section!r} in it ({e}).") from e
+        _check_files(items, datalist, section)
     if not items:
         raise DatasetError(
             f"{datalist}: its section {section!r} is empty for {dataset_dir}; name another section or split, or give "
             "more folds."
         )
     return items
+
+
+def _check_files(items: list[dict], datalist: str | Path, section: str) -> None:
+    for number, item in enumerate(items, start=1):
+        for key in ("image", "label"):
+            if key not in item:
+                raise DatasetError(f"{datalist}: frame {number} of {section!r} has no {key!r}; add it to the list.")
+            if not Path(item[key]).is_file():
+                raise DatasetError(
+                    f"{datalist}: {item[key]} is missing; name the data set that the list was written for, or correct "
+                    "the list."
+                )

@@ -189,6 +189,17 @@ def test_what_a_datalist_lacks_is_named(make_dataset, tmp_path):
         load_datalist(path, "training", root)
 
 
+def test_a_datalist_of_another_data_set_is_said_to_be_that(make_dataset, tmp_path):
+    root, other = make_dataset(FOLDS), make_dataset({3: [("CCCCC1", 1)]}, root=tmp_path / "other")
+    path = tmp_path / "clip.json"
+    write_datalist(split_items(root, "clip"), path, root, "clip")
+    with pytest.raises(DatasetError, match=r"clip.json: .*fold1_process_img/0000.png is missing; name the data set"):
+        load_datalist(path, "training", other)
+    path.write_text(json.dumps({"testing": [{"image": "data/fold1/fold1_process_img/0000.png"}]}))
+    with pytest.raises(DatasetError, match="frame 1 of 'testing' has no 'label'"):
+        load_datalist(path, "testing", root)
+
+
 def test_a_protocol_has_no_other_section(make_dataset):
     with pytest.raises(DatasetError, match="train"):
         load_datalist("clip", "train", make_dataset(FOLDS))
