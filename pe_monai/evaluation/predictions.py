@@ -16,7 +16,7 @@ from pe_monai.data.splits import load_datalist
 from pe_monai.errors import DatasetError, FrameError
 from pe_monai.evaluation.scores import score_frame
 from pe_monai.measure.mask_files import read_mask
-from pe_monai.transforms import DecodeMask, find_sector
+from pe_monai.transforms import DecodeMask, SectorNotFoundError, find_sector
 
 MISSING = ("refuse", "empty")
 _NNUNET_CHANNEL = "_0000"
@@ -142,7 +142,11 @@ def _score(item: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     _check_size(item["label"], label, frame.shape, "give the annotation of this frame")
     truth = DecodeMask()(torch.from_numpy(label.copy()).permute(2, 0, 1))
     pred = np.zeros(frame.shape[:2], bool) if path is None else _read_mask(path, frame.shape[:2])
-    planes = [torch.from_numpy(plane.astype(np.float32))[None] for plane in (pred, find_sector(frame))]
+    try:
+        sector = find_sector(frame)
+    except SectorNotFoundError as e:
+        raise FrameError(f"{item['image']}: {e}") from e
+    planes = [torch.from_numpy(plane.astype(np.float32))[None] for plane in (pred, sector)]
     scores = score_frame(planes[0], torch.as_tensor(truth), planes[0], planes[1])
     del scores["uncertainty"]
     source = {key: item.get(key, "") for key in ("fold", "clip", "exam")}

@@ -131,6 +131,14 @@ def test_an_annotation_of_another_size_than_its_frame_is_named(items, phantom_ro
         score_masks(write_truth(items, tmp_path / "masks", "png"), "clip", "validation", data)
 
 
+def test_a_frame_without_a_sector_is_named(items, phantom_root, tmp_path):
+    data = shutil.copytree(phantom_root, tmp_path / "data")
+    frame = data / Path(items[0]["image"]).relative_to(phantom_root)
+    Image.new("RGB", (320, 224)).save(frame)
+    with pytest.raises(DatasetError, match=rf"1 frames cannot be scored: .*{frame.name}: no ultrasound sector"):
+        score_masks(write_truth(items, tmp_path / "masks", "png"), "clip", "validation", data)
+
+
 def test_a_folder_without_masks_is_refused(items, phantom_root, tmp_path):
     touch(tmp_path, "other.png")
     with pytest.raises(DatasetError, match="no mask for"):
