@@ -49,14 +49,17 @@ def match_masks(folder: str | Path, stems: Sequence[str]) -> dict[str, Path]:
         The mask of each stem that has one.
 
     Raises:
-        DatasetError: a name of a mask fits several frames.
+        DatasetError: a name of a mask fits several frames, or several masks have the name of one.
         FrameError: there is no such folder, or no file in it that could be a mask.
     """
     found, errors = collect_frames([folder])
     if errors:
         raise errors[0]
     masks: dict[str, Path] = {}
+    twins: dict[str, Path] = {}
     for file in found:
+        if not file.path.name.startswith(PurePosixPath(file.stem).name):  # numbered, as its name was taken
+            twins[file.stem.rpartition("-")[0]] = file.path
         masks.setdefault(file.stem.removesuffix(_NNUNET_CHANNEL), file.path)
         masks[file.stem] = file.path
     owners: dict[str, set[str]] = {}
@@ -72,6 +75,8 @@ def match_masks(folder: str | Path, stems: Sequence[str]) -> dict[str, Path]:
                     f"{masks[name]}: could be the mask of {stem} or of {other}; keep the masks in folders like the "
                     "frames', or write the folder into the name."
                 )
+            if name in twins:
+                raise DatasetError(f"{twins[name]}: {masks[name]} is of the same name; keep one mask a frame.")
             matched[stem] = masks[name]
             break
     return matched

@@ -54,6 +54,14 @@ def test_a_bare_name_must_be_one_frames_own(tmp_path):
         match_masks(tmp_path, STEMS)
 
 
+def test_a_frame_has_one_mask(tmp_path):
+    touch(tmp_path, "fold1_0001.png", "0002.png", "0002-2.png", "0009.png", "0009.tif")
+    assert set(match_masks(tmp_path, STEMS)) == {STEMS[0], STEMS[2]}
+    touch(tmp_path, "0002.tif")
+    with pytest.raises(DatasetError, match=r"0002\.(png|tif).*0002\.(png|tif) is of the same name"):
+        match_masks(tmp_path, STEMS)
+
+
 @pytest.fixture(scope="module")
 def items(phantom_root) -> list[dict]:
     return load_datalist("clip", "validation", phantom_root)
