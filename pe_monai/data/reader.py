@@ -23,6 +23,8 @@ from pe_monai.errors import FrameError
 itk, _ = optional_import("itk", allow_namespace_pkg=True)
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+# what Pillow may take a picture for, whatever its name: PostScript, say, it would give to Ghostscript to run
+PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 ITK_SUFFIXES = (".nrrd", ".mha", ".mhd", *DICOM_SUFFIXES)
@@ -119,7 +121,7 @@ class FrameReader(ImageReader):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the stricter limit
             try:
-                picture = reader.read(path)
+                picture = reader.read(path, formats=PICTURE_FORMATS)
             except Image.DecompressionBombError as error:
                 raise FrameError(f"too large ({one_line(error)}); crop or scale it down") from error
             except Image.UnidentifiedImageError as error:

@@ -17,7 +17,15 @@ from monai.utils import optional_import
 from PIL import Image
 
 from pe_monai.data.clips import Clip
-from pe_monai.data.reader import NIFTI_SUFFIXES, FrameReader, itk_pixel_type, one_line, quiet_itk, read_itk_header
+from pe_monai.data.reader import (
+    NIFTI_SUFFIXES,
+    PICTURE_FORMATS,
+    FrameReader,
+    itk_pixel_type,
+    one_line,
+    quiet_itk,
+    read_itk_header,
+)
 from pe_monai.data.spacing import itk_spacing, nifti_interval, nifti_spacing, trusted_spacing
 from pe_monai.data.values import blend_alpha, find_value_range, plain_picture, to_uint8
 from pe_monai.errors import FrameError
@@ -199,7 +207,7 @@ def open_picture(path: Path | IO[bytes]) -> Image.Image:
     """Open a picture's header; how large it may be is for the caller to check."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of size, and of cut files, which get an error
-        return Image.open(path)
+        return Image.open(path, formats=PICTURE_FORMATS)
 
 
 def count_nifti_frames(header: Any) -> int:

@@ -82,6 +82,16 @@ def test_many_frames_at_once_open_no_path_and_need_no_gpu(label_server):
     assert np.array_equal(kept > 0, np.asarray(Image.open(io.BytesIO(answer.content))) > 0)
 
 
+def test_postscript_under_a_pictures_name_is_not_run(label_server, tmp_path):
+    run = tmp_path / "run"
+    body = f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 320 224\n%%EndComments\n({run}) (w) file closefile\nshowpage\n"
+    url, file = label_server.url, ("x.png", body.encode())
+    put = requests.put(f"{url}/datastore/label?image=stillc_001", files={"label": file}, timeout=60)
+    frame = requests.post(f"{url}/infer/effusion", files={"file": file}, timeout=60)
+    for answer in (put, frame):
+        assert answer.status_code == 400 and "no image that Pillow knows" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "text"),
     [
