@@ -18,6 +18,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.app import MONAILabelApp
 
 from pe_monai import __version__
+from pe_monai.data.clip_files import is_clip
 from pe_monai.data.labelme_writer import outline_regions
 from pe_monai.errors import FrameError
 from pe_monai.label.choice import Epistemic, First, Random, Uncertainty
@@ -182,6 +183,8 @@ class EffusionApp(MONAILabelApp):
         if upload is None:
             frame = self._datastore.frame(image_id)
             return Picture(self.folder.pixels(frame), self.folder.pixel_size(frame), frame)
+        if is_clip(upload):  # not counted: to count the frames of a GIF is to decode them all
+            raise FrameError("holds several frames; upload the one to outline.")
         clips = open_file(upload)
         if sum(len(clip) for clip in clips) != 1:
             raise FrameError(f"holds {sum(len(clip) for clip in clips)} frames; upload the one to outline.")

@@ -13,6 +13,9 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 requests = pytest.importorskip("requests")
 
@@ -90,6 +93,32 @@ def test_postscript_under_a_pictures_name_is_not_run(label_server, tmp_path):
     frame = requests.post(f"{url}/infer/effusion", files={"file": file}, timeout=60)
     for answer in (put, frame):
         assert answer.status_code == 400 and "no image that Pillow knows" in answer.json()["detail"]
+
+
+def test_dicom_that_unfolds_to_any_size_is_not_unpacked(label_server):
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.6.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
+    dataset.BitsAllocated, dataset.PixelData = 8, bytes(1 << 20)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    url, file = label_server.url, ("x.dcm", buffer.getvalue())
+    session = requests.put(f"{url}/session/", files={"files": file}, timeout=60).json()["session_id"]
+    frame = requests.post(f"{url}/infer/effusion", files={"file": file}, timeout=60)
+    known = requests.post(f"{url}/infer/effusion?session_id={session}", timeout=60)
+    for answer in (frame, known):
+        assert answer.status_code == 400 and "deflated" in answer.json()["detail"]
+
+
+def test_frames_of_an_animation_are_not_counted(label_server):
+    buffer = io.BytesIO()
+    first, *others = [Image.new("L", (320, 224), 60 * number) for number in range(4)]
+    first.save(buffer, "GIF", save_all=True, append_images=others)
+    file = {"file": ("x.gif", buffer.getvalue())}
+    answer = requests.post(f"{label_server.url}/infer/effusion", files=file, timeout=60)
+    assert answer.status_code == 400 and "holds several frames" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
