@@ -112,6 +112,13 @@ def test_clicks_that_are_none_are_named(label_server, foreground):
     assert answer.status_code == 400 and answer.json()["detail"]
 
 
+@pytest.mark.parametrize("mark", ["0", -1, 2, None, [0]])
+def test_a_point_that_is_neither_inside_nor_outside_is_refused(label_server, mark):
+    points = {"points": [[100, 60]], "point_labels": [mark]}
+    answer = infer(label_server, "stillb_001", "effusion_interactive", **points)
+    assert answer.status_code == 400 and "point_labels" in answer.json()["detail"]
+
+
 def test_upload_as_cvat_sends_it_gives_a_png(label_server, offline):
     buffer = io.BytesIO()
     Image.open(label_server.folder / "stilla_001.png").save(buffer, format="JPEG", quality=95)
