@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -77,7 +76,7 @@ class Guard:
         if self.local and host.rpartition(":")[0 if host.rpartition(":")[2].isdecimal() else 2] not in LOOPBACK:
             return JSONResponse({"detail": "this server answers to localhost only."}, 403)
         origin = headers.get("origin")
-        if origin is None or "*" in self.origins or origin in self.origins or urlsplit(origin).netloc == host:
+        if origin is None or "*" in self.origins or origin in self.origins or origin.partition("://")[2] == host:
             return None
         return JSONResponse({"detail": "requests from this origin are not allowed; see --origin."}, 403)
 

@@ -145,6 +145,8 @@ def test_foreign_pages_and_names_are_refused(label_server):
     for headers, code in (
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[evil"}, 403),
+        ({"Origin": f"http://{host}.evil.example"}, 403),
         ({"Host": "evil.example"}, 403),
         ({"Origin": f"http://{host}"}, 200),
         ({}, 200),
