@@ -127,8 +127,8 @@ class InteractivePredictor:
         for number, click in enumerate(clicks, start=1):
             _check(click, number, sector)
         begun = hashlib.sha256(np.packbits(mask)).hexdigest()
-        probability = None
-        for count in range(1, len(clicks) + 1):
+        done, mask, probability = self._resume(("mask", digest, begun), clicks, mask)
+        for count in range(done + 1, len(clicks) + 1):
             key = ("mask", digest, begun, tuple(clicks[:count]))
             mask, probability = self._keep(key, lambda: self._correct(item, mask, clicks[:count]))  # noqa: B023
         if probability is None:
@@ -209,6 +209,19 @@ class InteractivePredictor:
 
     def _box(self, item: dict) -> tuple[int, int, int, int]:
         return sector_box(item["sector"], self._frame.spatial_size, self._frame.margin)
+
+    def _resume(self, key: tuple, clicks: Sequence[Click], mask: np.ndarray) -> tuple[int, np.ndarray, Any]:
+        """How many of the clicks are answered already, and the last answer; the mask itself and None without one.
+
+        Looking for the first answers first would push the last ones out where there are more clicks than are kept.
+        """
+        with self._lock:
+            for count in range(len(clicks), 0, -1):
+                known = (*key, tuple(clicks[:count]))
+                if known in self._known:
+                    self._known.move_to_end(known)
+                    return count, *self._known[known]
+        return 0, mask, None
 
     def _keep(self, key: tuple, make: Any) -> Any:
         with self._lock:

@@ -108,6 +108,20 @@ def test_answers_do_not_depend_on_what_was_asked_before(interactive, phantom):
     assert np.array_equal(step, fresh)
 
 
+def test_one_more_click_is_one_more_run_however_many_there_are(interactive, phantom, monkeypatch):
+    runs = []
+    sector = interactive.predict(phantom.image, []).sector
+    monkeypatch.setattr(interactive, "_run", lambda *_: runs.append(1) or np.zeros(sector.shape, np.float32))
+    monkeypatch.setattr(interactive, "_known", type(interactive._known)())
+    rows, columns = np.nonzero(sector)
+    clicks = [Click(int(rows[place]), int(columns[place]), True) for place in range(0, 8100, 100)]
+    start = np.zeros_like(sector)
+    interactive.predict(phantom.image, clicks[:-1], start)
+    runs.clear()
+    last = interactive.predict(phantom.image, clicks, start).mask
+    assert len(runs) == 1 and all(last[click.row, click.column] for click in clicks)
+
+
 def test_without_a_click_the_mask_stays(interactive, phantom):
     start = phantom.mask > 0
     assert np.array_equal(interactive.predict(phantom.image, [], start).mask, start)
