@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pe_monai.errors import FrameError
 from pe_monai.label.choice import Epistemic, First, Random, Uncertainty
 from pe_monai.label.clicks import LABEL, read_clicks
 from pe_monai.label.datastore import FrameDatastore
-from pe_monai.label.labels import ORIGINAL, Labels, read_label, write_index
+from pe_monai.label.labels import ORIGINAL, Labels, check_extension, read_label, write_index
 from pe_monai.label.models import Models
 from pe_monai.label.studies import STATE, Frame, Stamp, Studies, open_file
 from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE, Outline
@@ -132,14 +131,14 @@ class EffusionApp(MONAILabelApp):
             HTTPException: there is no such model or image.
         """
         started = time.perf_counter()
+        suffix = check_extension(str(request.get("result_extension") or ".png"))
         picture = self.picture(str(request.get("image", "")), upload)
         mask = None if prior is None else read_label(prior, picture.pixels.shape[:2])
         version, prediction = self.outline(str(request.get("model")), picture, request, mask)
         if request.get("save_label") and picture.frame:
             self.labelled.save(picture.frame, prediction.mask, str(request.get("label_tag") or ORIGINAL))
         affine = self.folder.affine(picture.frame) if picture.frame else np.diag([-1.0, -1.0, 1.0, 1.0])
-        folder = Path(tempfile.mkdtemp(prefix="pe_monai-mask-"))
-        file = write_index(prediction.mask, folder, str(request.get("result_extension") or ".png"), affine)
+        file = write_index(prediction.mask, suffix, affine)
         params = {
             "label_names": {LABEL: 1},
             "version": version,

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 
@@ -106,22 +108,35 @@ def read_label(path: Path, size: tuple[int, int]) -> np.ndarray:
     return read_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE))
 
 
-def write_index(mask: np.ndarray, folder: Path, extension: str, affine: np.ndarray) -> Path:
-    """Write a mask as a label map, 0 and 1, the way clients of MONAI Label expect it.
-
-    Args:
-        mask: (H, W) bool.
-        folder: where the file goes.
-        extension: .png, .nii, .nii.gz or .nrrd.
-        affine: where the frame lies, 4x4 RAS.
+def check_extension(extension: str) -> str:
+    """The suffix of a label map that a client asks for: .png, .nii, .nii.gz or .nrrd.
 
     Raises:
-        FrameError: the extension is another.
+        FrameError: it is another.
     """
     suffix = EXTENSIONS.get(extension.lower())
     if suffix is None:
         raise FrameError(f"result_extension {extension[:20]!r} is not known; give one of {' '.join(EXTENSIONS)}.")
-    return write_map(mask.astype(np.uint8), folder / "label", f"label{suffix}", {"affine": affine})
+    return suffix
+
+
+def write_index(mask: np.ndarray, suffix: str, affine: np.ndarray) -> Path:
+    """Write a mask as a label map, 0 and 1, the way clients of MONAI Label expect it.
+
+    Args:
+        mask: (H, W) bool.
+        suffix: of :func:`check_extension`.
+        affine: where the frame lies, 4x4 RAS.
+
+    Returns:
+        The file, in a folder of its own, which whoever sends it removes.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="pe_monai-mask-"))
+    try:
+        return write_map(mask.astype(np.uint8), folder / "label", f"label{suffix}", {"affine": affine})
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _list(folder: Path) -> dict[str, Path]:

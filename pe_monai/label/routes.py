@@ -28,7 +28,7 @@ from requests_toolbelt import MultipartEncoder
 
 from pe_monai.data.reader import SUFFIXES, is_dicom
 from pe_monai.errors import FrameError
-from pe_monai.label.labels import FINAL, read_label, write_index
+from pe_monai.label.labels import FINAL, check_extension, read_label, write_index
 
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
@@ -101,12 +101,12 @@ def load_label(
     """The label of an image as a label map, 0 and 1."""
     datastore = app_instance().datastore()
     frame = datastore.frame(label)
+    suffix = check_extension(result_extension)
     mask = datastore.labels.read(frame, tag)
     if mask is None:
         raise HTTPException(404, "this image has no such label.")
-    folder = Path(tempfile.mkdtemp(prefix="pe_monai-mask-"))
-    background.add_task(shutil.rmtree, folder, ignore_errors=True)
-    path = write_index(mask, folder, result_extension, datastore.studies.affine(frame))
+    path = write_index(mask, suffix, datastore.studies.affine(frame))
+    background.add_task(shutil.rmtree, path.parent, ignore_errors=True)
     return FileResponse(path, media_type=_media_type(path), filename=f"{frame.id}{''.join(path.suffixes)}")
 
 

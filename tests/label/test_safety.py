@@ -65,8 +65,10 @@ def test_parameters_cannot_put_a_path_into_a_request(label_server, outside, key)
 
 def test_results_and_tags_stay_where_they_belong(label_server):
     url = label_server.url
-    data = {"params": json.dumps({"result_extension": "/../../../tmp/x.png"})}
+    wanted = {"result_extension": "/../../../tmp/x.png", "save_label": True, "label_tag": "refused"}
+    data = {"params": json.dumps(wanted)}
     assert requests.post(f"{url}/infer/effusion?image=stillb_001", data=data, timeout=60).status_code == 400
+    assert not (label_server.folder / "labels/refused").exists()
     body = png(np.zeros((224, 320), np.uint8))
     for tag in ("../evil", "..", "a/b", "/tmp", ".hidden", "x" * 100):
         put = requests.put(
