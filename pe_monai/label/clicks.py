@@ -13,7 +13,7 @@ from pe_monai.errors import FrameError
 from pe_monai.interactive import Click
 
 LABEL = "effusion"
-MOST = 500
+MOST = 100  # each is a run of the network, which others wait for
 
 
 def read_clicks(params: Mapping[str, Any]) -> list[Click]:
@@ -40,7 +40,7 @@ def read_clicks(params: Mapping[str, Any]) -> list[Click]:
         raise FrameError("point_labels: give 1 for a point inside and 0 for one outside, and nothing else.")
     clicks += [Click(y, x, bool(mark)) for (x, y), mark in zip(points, marks, strict=True)] if points else []
     if len(clicks) > MOST:
-        raise FrameError(f"{len(clicks)} clicks are too many; give at most {MOST}.")
+        raise FrameError(f"{len(clicks)} clicks are too many; give at most {MOST}, on top of the mask so far.")
     return clicks
 
 

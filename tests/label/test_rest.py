@@ -112,6 +112,11 @@ def test_clicks_that_are_none_are_named(label_server, foreground):
     assert answer.status_code == 400 and answer.json()["detail"]
 
 
+def test_more_clicks_than_can_be_answered_at_once_are_refused(label_server):
+    answer = infer(label_server, "stillb_001", "effusion_interactive", foreground=[[100, 60]] * 101)
+    assert answer.status_code == 400 and "101 clicks are too many" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("mark", ["0", -1, 2, None, [0]])
 def test_a_point_that_is_neither_inside_nor_outside_is_refused(label_server, mark):
     points = {"points": [[100, 60]], "point_labels": [mark]}
