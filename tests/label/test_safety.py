@@ -102,6 +102,18 @@ def test_requests_that_open_or_change_other_things_are_gone(label_server):
     assert (label_server.folder / "stilla_001.png").exists()
 
 
+def test_the_list_to_train_by_does_not_tell_where_the_folder_is(label_server):
+    url, body = label_server.url, png(np.zeros((224, 320), np.uint8))
+    for name in ("stillc_001", "beat@002"):
+        put = requests.put(f"{url}/datastore/label?image={name}", files={"label": ("x.png", body)}, timeout=60)
+        assert put.ok
+    answer = requests.get(f"{url}/datastore/?output=train", timeout=60)
+    assert {"image": "beat@002.png", "label": "beat@002.png"} in answer.json()
+    assert "/" not in answer.text
+    for name in ("stillc_001", "beat@002"):
+        assert requests.delete(f"{url}/datastore/label?id={name}&tag=final", timeout=60).ok
+
+
 def test_bad_requests_are_no_errors_of_the_server(label_server):
     url = label_server.url
     for path, data in (
