@@ -222,6 +222,47 @@ def test_a_refused_click_does_not_stay(browser):
     browser.get_log("browser")  # tells of the refusal
 
 
+def test_undoing_a_click_leaves_the_answer_to_the_one_before(browser, page_server):
+    open_frame(browser, "stillc_001")
+    keys(browser, webdriver.Keys.DELETE, "c")
+    wait(lambda: text(browser, "area") == "none")
+    slow(browser, 700)
+    click(browser, 100, 60)
+    click(browser, 220, 60)  # so soon that the first one's answer is dropped
+    settled(browser)
+    keys(browser, "z")
+    wait(lambda: (mask := label(page_server, "stillc_001", "draft"))[60, 100] and not mask[60, 220])
+    keys(browser, "z")
+    wait(lambda: not label(page_server, "stillc_001", "draft").any())
+    keys(browser, "y", "y")
+    wait(lambda: (mask := label(page_server, "stillc_001", "draft"))[60, 100] and mask[60, 220])
+    slow(browser, 0)
+
+
+def test_a_refused_click_leaves_the_answer_to_the_one_before(browser, page_server):
+    open_frame(browser, "stillc_001")
+    keys(browser, webdriver.Keys.DELETE, "c")
+    wait(lambda: text(browser, "area") == "none")
+    slow(browser, 700)
+    click(browser, 100, 60)
+    click(browser, 160, 2)
+    wait(lambda: "outside the sector" in text(browser, "message"))
+    wait(lambda: label(page_server, "stillc_001", "draft")[60, 100])
+    slow(browser, 0)
+    browser.get_log("browser")  # tells of the refusal
+
+
+def test_the_models_outline_asked_for_anew_is_kept(browser, page_server):
+    open_frame(browser, "stillc_001")
+    keys(browser, webdriver.Keys.DELETE)
+    wait(lambda: text(browser, "area") == "none")
+    wait(lambda: not label(page_server, "stillc_001", "draft").any())
+    slow(browser, 700)
+    keys(browser, "o")
+    wait(lambda: label(page_server, "stillc_001", "draft").any())
+    slow(browser, 0)
+
+
 def test_a_draft_that_someone_else_has_ended_is_no_error(browser, page_server):
     open_frame(browser, "stillb_001")
     click(browser, 160, 100)

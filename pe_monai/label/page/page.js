@@ -14,7 +14,7 @@ const view = new View($("canvas"), { press, drag, release, cancel });
 let tool = "add";
 let canClick = false;
 let turn = 0; // answers to requests of an earlier turn are dropped
-let edit = null; // { id, width, height, mask, clicks, base, past, future, changed }
+let edit = null; // { id, width, height, mask, clicks, base, waiting, past, future, changed }
 let stroke = null;
 let sending = Promise.resolve();
 let ready = Promise.resolve(); // settled once the frame in hand has its outline
@@ -25,7 +25,7 @@ const timers = {};
 
 async function open(id, carry = false) {
   const mine = ++turn;
-  if (edit?.clicks.length) await ready.catch(() => {}); // what the last click changes is to be kept, too
+  if (edit?.changed && edit.waiting) await ready.catch(() => {}); // what the last click changes is to be kept, too
   const carried = carry ? edit.mask : null;
   await saveDraft();
   if (mine !== turn) return;
@@ -38,7 +38,7 @@ async function open(id, carry = false) {
     const { width, height } = frame;
     const mask = new Uint8Array(width * height);
     saveDraft(); // of what was drawn while the frame came
-    edit = { id, width, height, mask, clicks: [], base: null, past: [], future: [], changed: false };
+    edit = { id, width, height, mask, clicks: [], base: null, waiting: false, past: [], future: [], changed: false };
     view.show(frame);
     forgetMeasures();
     showEdit();
@@ -77,6 +77,7 @@ async function begin(frame, carried, mine) {
 // the model's outline: by itself, or by the clicks on top of what was there before them
 async function ask(mine = turn) {
   const asking = edit;
+  asking.waiting = true; // until then the mask is not yet what the clicks say
   const { id, width, height, clicks, base } = asking;
   const point = (click) => [click.x, click.y];
   const number = ++asked;
@@ -91,16 +92,19 @@ async function ask(mine = turn) {
     });
     const mask = await decode(answer.mask, width, height);
     if (!wanted()) return;
-    edit.mask = mask;
+    Object.assign(edit, { mask, waiting: false });
     if (!clicks.length) edit.base = mask;
     showEdit();
     showMeasures(answer.measurement, answer);
     $("model").textContent = `model ${answer.version}`;
-    if (clicks.length) keepDraft();
+    if (edit.changed) keepDraft();
   } catch (error) {
     if (!wanted()) return;
+    edit.waiting = false;
     // a click that was refused would be so again with every further one
     if (clicks.length && edit.past.length) Object.assign(edit, edit.past.pop());
+    if (edit.waiting) await ask(mine); // those before it are still to be answered
+    if (edit !== asking) return;
     showEdit();
     say(error.message, true);
   } finally {
@@ -121,7 +125,7 @@ async function measure() {
 
 // ---- changes, undone and done again ----
 
-const state = () => ({ mask: edit.mask.slice(), clicks: edit.clicks, base: edit.base });
+const state = () => ({ mask: edit.mask.slice(), clicks: edit.clicks, base: edit.base, waiting: edit.waiting });
 
 function change(act, before = state()) {
   edit.past.push(before);
@@ -144,7 +148,8 @@ function step(from, to) {
   edit[to].push(state());
   Object.assign(edit, edit[from].pop());
   touched();
-  measureSoon();
+  if (edit.waiting) ready = ask(); // its answer was overtaken by what is undone now
+  else measureSoon();
 }
 
 const later = (name, act, ms) => {
@@ -231,7 +236,7 @@ function release(place) {
   const { before, drawn, right } = stroke;
   stroke = null;
   if (drawn) {
-    change(() => Object.assign(edit, { clicks: [], base: edit.mask }), before);
+    change(() => Object.assign(edit, { clicks: [], base: edit.mask, waiting: false }), before);
     measureSoon();
   } else if (view.inside(place)) {
     const click = { x: Math.round(place.x), y: Math.round(place.y), positive: (tool === "add") !== right };
@@ -243,8 +248,10 @@ function release(place) {
 }
 
 function cancel() {
-  if (stroke?.drawn) Object.assign(edit, stroke.before);
+  const { before, drawn } = stroke ?? {};
   stroke = null;
+  if (drawn) Object.assign(edit, before);
+  if (drawn && edit.waiting) ready = ask(); // its answer may have been dropped meanwhile
   if (edit) showEdit();
 }
 
@@ -325,7 +332,7 @@ function go(step) {
 function clear() {
   if (!edit) return;
   const none = new Uint8Array(edit.mask.length);
-  change(() => Object.assign(edit, { mask: none, clicks: [], base: none }));
+  change(() => Object.assign(edit, { mask: none, clicks: [], base: none, waiting: false }));
   measureSoon();
 }
 
