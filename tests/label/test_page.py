@@ -263,6 +263,50 @@ def test_the_models_outline_asked_for_anew_is_kept(browser, page_server):
     slow(browser, 0)
 
 
+def test_every_press_of_an_arrow_counts(browser):
+    open_frame(browser, "beat@001")
+    slow(browser, 300)
+    keys(browser, *[webdriver.Keys.ARROW_RIGHT] * 3)
+    wait(lambda: browser.find_elements("css selector", '.current[data-id="beat@004"]'))
+    assert text(browser, "place") == "4 of 6"
+    slow(browser, 0)
+    open_frame(browser, "stilla_001")
+    slow(browser, 300)
+    keys(browser, *[webdriver.Keys.ARROW_DOWN] * 2)
+    wait(lambda: browser.find_elements("css selector", '.current[data-id="stillc_001"]'))
+    slow(browser, 0)
+
+
+def test_the_frame_after_one_that_is_no_longer_to_do_is_the_next(browser, page_server):
+    for name in ("stillb_001", "stillc_001"):
+        requests.delete(f"{page_server.url}/datastore/label?id={name}&tag=final", timeout=60)
+    browser.refresh()
+    open_frame(browser, "stillb_001")
+    browser.find_element("css selector", '#filter [value="open"]').click()
+    browser.find_element("id", "canvas").click()
+    settled(browser)
+    keys(browser, "s")
+    wait(lambda: not browser.find_elements("css selector", '[data-id="stillb_001"]'))
+    keys(browser, webdriver.Keys.ARROW_DOWN)
+    wait(lambda: browser.find_elements("css selector", ".current"))
+    assert browser.find_element("css selector", ".current").get_attribute("data-id") == "stillc_001"
+    settled(browser)
+    requests.delete(f"{page_server.url}/datastore/label?id=stillb_001&tag=final", timeout=60)
+
+
+def test_the_next_best_frame_does_not_take_one_out_of_the_hand(browser):
+    open_frame(browser, "stillb_001")
+    slow(browser, 1000)
+    keys(browser, "n")
+    browser.find_element("css selector", '[data-id="beat@002"]').click()
+    wait(lambda: text(browser, "place") == "2 of 6")
+    time.sleep(2)
+    slow(browser, 0)
+    settled(browser)
+    assert text(browser, "place") == "2 of 6"
+    assert browser.find_elements("css selector", '.current[data-id="beat@002"]')
+
+
 def test_a_draft_that_someone_else_has_ended_is_no_error(browser, page_server):
     open_frame(browser, "stillb_001")
     click(browser, 160, 100)

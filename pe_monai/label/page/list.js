@@ -40,9 +40,11 @@ export class FrameList {
     return frame?.clip ? this.frames.filter((other) => other.clip === frame.clip) : [];
   }
 
-  neighbour(step) {
-    const place = this.shown.findIndex((frame) => frame.id === this.current);
-    return this.shown[Math.min(Math.max(place + step, 0), this.shown.length - 1)]?.id;
+  // the shown frame before (-1) or after (1) a frame, which may be hidden itself: saved, it is no longer "to do"
+  neighbour(id, step) {
+    const here = this.places.get(id) ?? -1;
+    const isBeyond = (frame) => (this.places.get(frame.id) - here) * step > 0;
+    return (step > 0 ? this.shown.find(isBeyond) : this.shown.findLast(isBeyond))?.id;
   }
 
   arrange() {

@@ -14,6 +14,7 @@ const view = new View($("canvas"), { press, drag, release, cancel });
 let tool = "add";
 let canClick = false;
 let turn = 0; // answers to requests of an earlier turn are dropped
+let heading = null; // the frame that was asked for last: in hand, or on its way
 let edit = null; // { id, width, height, mask, clicks, base, waiting, past, future, changed }
 let stroke = null;
 let sending = Promise.resolve();
@@ -25,6 +26,7 @@ const timers = {};
 
 async function open(id, carry = false) {
   const mine = ++turn;
+  heading = id;
   if (edit?.changed && edit.waiting) await ready.catch(() => {}); // what the last click changes is to be kept, too
   const carried = carry ? edit.mask : null;
   await saveDraft();
@@ -42,7 +44,7 @@ async function open(id, carry = false) {
     view.show(frame);
     forgetMeasures();
     showEdit();
-    showClip();
+    showClip(id);
     ready = begin(list.find(id), carried, mine);
     await ready;
   } catch (error) {
@@ -201,13 +203,15 @@ async function save() {
 }
 
 async function nextBest() {
+  const mine = turn;
   say("looking for the next frame …");
   try {
     const answer = await post(`activelearning/${$("strategy").value}`, {});
+    if (mine !== turn) return; // another frame was opened meanwhile
     if (answer.id) await open(answer.id);
     else say("every frame has a label");
   } catch (error) {
-    say(error.message, true);
+    if (mine === turn) say(error.message, true);
   }
 }
 
@@ -290,11 +294,11 @@ function forgetMeasures() {
   view.callipers = [];
 }
 
-function showClip() {
-  const frames = list.clip(edit.id);
+function showClip(id) {
+  const frames = list.clip(id);
   $("scrub").hidden = !frames.length;
   if (!frames.length) return;
-  const place = frames.findIndex((frame) => frame.id === edit.id);
+  const place = frames.findIndex((frame) => frame.id === id);
   $("slider").max = frames.length;
   $("slider").value = place + 1;
   $("place").textContent = `${place + 1} of ${frames.length}`;
@@ -314,19 +318,20 @@ function showBrush() {
 }
 
 function turnTo(place) {
-  const frames = list.clip(edit.id);
+  const frames = list.clip(heading);
   const next = frames[Math.min(Math.max(place, 0), frames.length - 1)];
-  if (!next || next.id === edit.id) return;
+  if (!next || next.id === heading) return;
+  showClip(next.id);
   const fresh = !next.done && !list.changed.has(next.id);
   open(next.id, $("carry").checked && fresh && (edit.changed || list.find(edit.id).done));
 }
 
 function go(step) {
   if (!edit) return;
-  const frames = list.clip(edit.id);
-  if (frames.length) return turnTo(frames.findIndex((frame) => frame.id === edit.id) + step);
-  const id = list.neighbour(step);
-  if (id && id !== edit.id) open(id);
+  const frames = list.clip(heading);
+  if (frames.length) return turnTo(frames.findIndex((frame) => frame.id === heading) + step);
+  const id = list.neighbour(heading, step);
+  if (id) open(id);
 }
 
 function clear() {
@@ -346,7 +351,10 @@ const resize = (by) => {
   $("size").value = Number($("size").value) + by;
   showBrush();
 };
-const saveNext = async () => (await save()) && nextBest();
+const saveNext = async () => {
+  const mine = turn;
+  if ((await save()) && mine === turn) await nextBest();
+};
 
 const actions = {
   "next-best": nextBest, save, "save-next": saveNext, clear, outline: outlineAgain,
