@@ -25,6 +25,7 @@ from pe_monai.label.clicks import LABEL, read_clicks
 from pe_monai.label.datastore import FrameDatastore
 from pe_monai.label.labels import ORIGINAL, Labels, check_extension, read_label, write_index
 from pe_monai.label.models import Models
+from pe_monai.label.processes import end_with_server
 from pe_monai.label.studies import STATE, Frame, Stamp, Studies, open_file
 from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE, Outline
 from pe_monai.label.training import Training
@@ -56,6 +57,7 @@ class EffusionApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
+        end_with_server()
         spacing = tuple(float(number) for number in conf["spacing"].split(",")) if conf.get("spacing") else None
         self.folder = Studies(studies, spacing)
         self.labelled = Labels(self.folder)

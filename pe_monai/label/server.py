@@ -28,6 +28,7 @@ from monailabel.interfaces.utils.app import app_instance
 from pe_monai.errors import FrameError, WeightsError
 from pe_monai.label import page_routes, routes
 from pe_monai.label.guard import LOOPBACK, Guard
+from pe_monai.label.processes import announce_server, stop_tasks
 
 logger = logging.getLogger(__name__)
 # left out: /proxy, /infer/wsi and /ohif open what a request names, /logs shows paths, uploads replace models
@@ -45,7 +46,9 @@ def build() -> FastAPI:
         instance.on_init_complete()
         instance.models.predictor()
         instance.models.has_clicks()
+        announce_server()
         yield
+        stop_tasks()
         instance.datastore().close()
 
     app = FastAPI(title="pe_monai", docs_url="/docs", redoc_url=None, lifespan=start)

@@ -1,0 +1,40 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A training ends with its server, and the model stays as it was."""
+
+from __future__ import annotations
+
+import io
+import signal
+import time
+
+import pytest
+from label_service import fill, serve, still
+from PIL import Image
+
+pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+psutil = pytest.importorskip("psutil")
+requests = pytest.importorskip("requests")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_training_ends_with_its_server(tmp_path, how):
+    folder = fill(tmp_path / "studies")
+    with serve(folder, tmp_path / "log.txt") as server:
+        for number in range(3):
+            buffer = io.BytesIO()
+            Image.fromarray(still(number)).save(buffer, "PNG")
+            address = f"{server.url}/datastore/label?image=still{'abc'[number]}_001"
+            assert requests.put(address, files={"label": ("x.png", buffer.getvalue())}, timeout=60).ok
+        assert requests.post(f"{server.url}/train/effusion", json={"max_epochs": 500}, timeout=60).ok
+        for _ in range(600):
+            if (folder / ".pe_monai/training/data").is_dir():
+                break
+            time.sleep(0.1)
+        (training,) = psutil.Process(server.process.pid).children()
+        server.process.send_signal(how)
+        server.process.wait(30)
+        assert not psutil.wait_procs([training], timeout=10)[1]
+    assert not list((folder / ".pe_monai").glob("models/*"))
+    assert len(list((folder / "labels/final").glob("*.png"))) == 3
