@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 
 from pe_monai import __version__
 from pe_monai.label.labels import DRAFT, FINAL
-from pe_monai.label.routes import USER
+from pe_monai.label.routes import TURN, USER
 from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE
 
 PAGE = Path(__file__).parent / "page"
@@ -88,7 +88,7 @@ def frame(image: str) -> Response:
     return Response(_png(datastore.studies.pixels(datastore.frame(image))), media_type="image/png")
 
 
-@api.post("/outline")
+@api.post("/outline", dependencies=[TURN])
 def outline(wanted: Wanted) -> dict[str, Any]:
     """Outline a frame, by itself or by clicks, and measure the outline."""
     app = app_instance()
@@ -101,7 +101,7 @@ def outline(wanted: Wanted) -> dict[str, Any]:
     return {"mask": _base64(prediction.mask), "version": version, **described}
 
 
-@api.post("/measure")
+@api.post("/measure", dependencies=[TURN])
 def measure(wanted: Wanted) -> dict[str, Any]:
     """Measure a mask that was drawn."""
     app = app_instance()

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
@@ -40,7 +40,18 @@ _TYPES = {".png": "image/png"}
 _TAKEN = tuple(suffix for suffix in SUFFIXES if suffix not in (".mha", ".mhd"))
 _DETACHED = re.compile(rb"data ?file[ \t]*:", re.IGNORECASE)
 
+# FastAPI answers with 40 threads: those that wait for an outline may not take them all
+_AT_ONCE = asyncio.Semaphore(24)
+
 router = APIRouter()
+
+
+async def _in_turn() -> AsyncIterator[None]:
+    async with _AT_ONCE:
+        yield
+
+
+TURN = Depends(_in_turn, scope="function")
 
 
 class Output(str, Enum):
@@ -51,7 +62,7 @@ class Output(str, Enum):
     all = "all"
 
 
-@router.post("/infer/{model}", tags=["Infer"])
+@router.post("/infer/{model}", tags=["Infer"], dependencies=[TURN])
 def infer(
     model: str,
     background: BackgroundTasks,
@@ -110,7 +121,7 @@ def load_label(
     return FileResponse(path, media_type=_media_type(path), filename=f"{frame.id}{''.join(path.suffixes)}")
 
 
-@router.post("/activelearning/{strategy}", tags=["ActiveLearning"])
+@router.post("/activelearning/{strategy}", tags=["ActiveLearning"], dependencies=[TURN])
 def choose(strategy: str, params: dict | None = None, user: Any = USER) -> dict[str, Any]:
     """The next image to label."""
     # MONAI Label lets params name another strategy than the address does

@@ -236,7 +236,7 @@ def test_others_do_not_wait_for_inferences(label_server):
                 timeout=60,
             )
 
-    clients = [threading.Thread(target=outline) for _ in range(6)]
+    clients = [threading.Thread(target=outline) for _ in range(45)]  # more than there are threads
     for client in clients:
         client.start()
     try:
