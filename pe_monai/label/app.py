@@ -167,6 +167,8 @@ class EffusionApp(MONAILabelApp):
                 result = self.infer(one)
             except FrameError as e:
                 return {"error": str(e)}
+            except HTTPException as e:  # there is no such image
+                return {"error": e.detail}
             shutil.rmtree(Path(result["file"]).parent, ignore_errors=True)
             return {"params": result["params"]}
 

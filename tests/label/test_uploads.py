@@ -72,7 +72,11 @@ def test_many_frames_at_once_open_no_path_and_need_no_gpu(label_server):
     url = label_server.url
     other = Image.fromarray(np.asarray(Image.open(label_server.folder / "stilla_001.png"))[:, ::-1])
     other.save(label_server.folder.parent / "outside.png")
-    wanted = {"images": ["stilla_001"], "label_tag": "many", "upload": str(label_server.folder.parent / "outside.png")}
+    wanted = {
+        "images": ["none", "stilla_001"],
+        "label_tag": "many",
+        "upload": str(label_server.folder.parent / "outside.png"),
+    }
     assert requests.post(f"{url}/batch/infer/effusion", json=wanted, timeout=60).ok
     for _ in range(600):
         state = requests.get(f"{url}/batch/infer", timeout=60).json()
