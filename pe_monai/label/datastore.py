@@ -83,11 +83,16 @@ class FrameDatastore(Datastore):
         return io.BytesIO(Path(self.get_image_uri(image_id)).read_bytes())
 
     def get_image_uri(self, image_id: str) -> str:
-        """The file of a picture; a frame of a clip is written as PNG into a folder that goes with the server."""
+        """The file of a picture; a frame of a clip is written as PNG into a folder that goes with the server.
+
+        Raises:
+            FrameError: as :meth:`pe_monai.label.studies.Studies.stamp` does, or the frame cannot be decoded.
+        """
         frame = self.frame(image_id)
+        stamp = self.studies.stamp(frame)
         if frame.path.suffix.lower() == ".png" or (frame.clip is None and self._is_plain(frame)):
             return str(frame.path)
-        path = Path(self._scratch.name) / "-".join(map(str, self.studies.stamp(frame)[1:])) / f"{frame.id}.png"
+        path = Path(self._scratch.name) / "-".join(map(str, stamp[1:])) / f"{frame.id}.png"
         if not path.is_file():
             write_picture(self.studies.pixels(frame), path)
         return str(path)

@@ -129,9 +129,11 @@ class Studies:
         """Id of the frame, size and time of its file: what tells it from one whose file has taken its place.
 
         Raises:
-            FrameError: the file is gone.
+            FrameError: the file is gone, or a link that leaves the folder has taken its place.
         """
         try:
+            if not frame.path.resolve().is_relative_to(self.root.resolve()):
+                raise FrameError(f"{frame.path}: is a link out of the folder; put the file itself there.")
             status = frame.path.stat()
         except OSError as e:
             raise FrameError(f"{frame.path}: is gone; put it back, or reload the list of frames.") from e

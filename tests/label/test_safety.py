@@ -102,6 +102,20 @@ def test_requests_that_open_or_change_other_things_are_gone(label_server):
     assert (label_server.folder / "stilla_001.png").exists()
 
 
+def test_a_link_out_of_the_folder_is_no_frame_though_it_takes_ones_place(label_server, outside):
+    url, frame, kept = label_server.url, label_server.folder / "stillc_001.png", outside.with_name("kept.png")
+    frame.rename(kept)
+    frame.symlink_to(kept)
+    try:
+        for address in ("effusion/frame", "datastore/image", "datastore/image/info"):
+            answer = requests.get(f"{url}/{address}?image=stillc_001", timeout=60)
+            assert answer.status_code == 400 and "link out of the folder" in answer.json()["detail"]
+        assert requests.post(f"{url}/infer/effusion?image=stillc_001", timeout=60).status_code == 400
+    finally:
+        frame.unlink()
+        kept.rename(frame)
+
+
 def test_the_list_to_train_by_does_not_tell_where_the_folder_is(label_server):
     url, body = label_server.url, png(np.zeros((224, 320), np.uint8))
     for name in ("stillc_001", "beat@002"):
