@@ -29,6 +29,7 @@ from pe_monai.errors import FrameError, WeightsError
 from pe_monai.label import page_routes, routes
 from pe_monai.label.guard import LOOPBACK, Guard
 from pe_monai.label.processes import announce_server, stop_tasks
+from pe_monai.label.training import read_settings
 
 logger = logging.getLogger(__name__)
 # left out: /proxy, /infer/wsi and /ohif open what a request names, /logs shows paths, uploads replace models
@@ -109,11 +110,15 @@ async def _check_task(request: Request, run_sync: bool = False, user: Any = rout
     MONAI Label starts a process for whatever name it is given, and answers that it is going well. The user is asked for
     so that nobody learns before the login which models there are.
     """
+    kind = request.scope["route"].path.split("/")[1]
     for name in request.path_params.values():
-        app_instance().check_task(request.scope["route"].path.split("/")[1], name)
+        app_instance().check_task(kind, name)
     if run_sync:
         raise HTTPException(400, "run_sync is not offered: a task runs beside the server; ask how it is going by GET.")
-    routes.read_json((await request.body()).decode(errors="replace"))
+    asked = routes.read_json((await request.body()).decode(errors="replace"))
+    if kind == "train":  # for one model, or for each by its name
+        for settings in (asked, *(value for value in asked.values() if isinstance(value, dict))):
+            read_settings(settings)
 
 
 def _in_a_thread(call: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pe_monai.label.studies import STATE
 from pe_monai.predictor import Predictor
 
 MAX_EPOCHS, LEARNING_RATE, BATCH_SIZE = 10, 2e-4, 16
+MOST_EPOCHS = 500
 NICENESS = 10
 
 
@@ -39,6 +40,20 @@ class Sample:
     pixels: np.ndarray
     mask: np.ndarray
     files: dict[str, str]
+
+
+def read_settings(request: Mapping[str, Any]) -> tuple[int, float]:
+    """Epochs, from 1 to 500, and learning rate that a request for a training asks for.
+
+    Raises:
+        FrameError: one of them is no such number.
+    """
+    epochs, rate = request.get("max_epochs", MAX_EPOCHS), request.get("learning_rate", LEARNING_RATE)
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or not 1 <= epochs <= MOST_EPOCHS:
+        raise FrameError(f"max_epochs: give a whole number from 1 to {MOST_EPOCHS}.")
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
+        raise FrameError("learning_rate: give a number above 0, at most 1.")
+    return epochs, float(rate)
 
 
 class Training(TrainTask):
@@ -77,7 +92,7 @@ class Training(TrainTask):
         if not training:
             raise DatasetError("fewer than two usable labels; label frames of at least two clips, then train.")
         print(f"{len(training)} frames to learn from, {len(validation)} to judge by", flush=True)
-        epochs = min(max(int(request.get("max_epochs", MAX_EPOCHS)), 1), 500)
+        epochs, learning_rate = read_settings(request)
         weights = run / "model.pt"
         run_bundle(
             self.models.bundle,
@@ -87,7 +102,7 @@ class Training(TrainTask):
             initial_weights=str(before.weights_path),
             max_epochs=epochs,
             patience=epochs,
-            learning_rate=float(request.get("learning_rate", LEARNING_RATE)),
+            learning_rate=learning_rate,
             batch_size=min(BATCH_SIZE, len(training)),
             cache_workers=1,
             **{
