@@ -40,7 +40,7 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
     from monai.bundle import run
 
     from pe_monai.errors import BundleError, DatasetError
-    from pe_monai.experiment.rows import read_stack
+    from pe_monai.experiment.rows import unknown_ids
     from pe_monai.paths import bundle_dir, configs_dir
 
     bundle = Path(options.bundle) if options.bundle else bundle_dir()
@@ -60,9 +60,7 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
     warnings.filterwarnings("ignore", message="parsing config_file")
     for module in ("config_parser", "workflows"):
         logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
-    parser = read_stack(files)
-    unknown = [name for name in overrides if name.partition("#")[0] not in parser]
-    if unknown:
+    if unknown := unknown_ids(files, overrides):
         raise BundleError(f"{unknown[0]}: no such id in {', '.join(file.name for file in files)}; check its spelling.")
     logging_file = bundle / "configs" / "logging.conf"
     run(

@@ -57,22 +57,22 @@ class ClipBootstrap:
         above = np.bincount(self.unit, numerator, self.units)
         below = np.bincount(self.unit, denominator, self.units)
         if below.sum() == 0:
-            return _estimate(None)
+            return estimate(None)
         value = above.sum() / below.sum()
         if np.count_nonzero(below) < 2:
-            return _estimate(value)
+            return estimate(value)
         totals = self.counts @ below
         some = totals > 0
-        return _estimate(value, (self.counts @ above)[some] / totals[some])
+        return estimate(value, (self.counts @ above)[some] / totals[some])
 
     def median(self, values: np.ndarray) -> Estimate:
         """Median over the frames whose value is not NaN."""
         frames = np.flatnonzero(np.isfinite(values))
         if not len(frames):
-            return _estimate(None)
+            return estimate(None)
         value = float(np.median(values[frames]))
         if len(np.unique(self.unit[frames])) < 2:
-            return _estimate(value)
+            return estimate(value)
         frames = frames[np.argsort(values[frames])]
         drawn = []
         for weights in self._weights(frames):
@@ -82,7 +82,7 @@ class ClipBootstrap:
             half = running[:, -1:] / 2
             lower, upper = (running >= half).argmax(axis=1), (running > half).argmax(axis=1)
             drawn.append((values[frames[lower]] + values[frames[upper]]) / 2)
-        return _estimate(value, np.concatenate(drawn))
+        return estimate(value, np.concatenate(drawn))
 
     def auc(self, scores: np.ndarray, truth: np.ndarray) -> Estimate:
         """Area under the ROC curve.
@@ -95,10 +95,10 @@ class ClipBootstrap:
         positive = truth[frames] == 1
         clips_of = [len(np.unique(self.unit[frames[chosen]])) for chosen in (positive, ~positive)]
         if min(clips_of) == 0:
-            return _estimate(None)
+            return estimate(None)
         value = float(compute_roc_auc(torch.as_tensor(scores[frames]), torch.as_tensor(truth[frames])))
         if min(clips_of) < 2:
-            return _estimate(value)
+            return estimate(value)
         order = np.argsort(scores[frames])
         frames, positive = frames[order], positive[order]
         ties = np.flatnonzero(np.diff(scores[frames], prepend=-np.inf))
@@ -110,7 +110,7 @@ class ClipBootstrap:
             # Mann-Whitney: each positive wins over the negatives below it and shares with those that tie.
             wins = (positives * (negatives.cumsum(axis=1) - negatives / 2)).sum(axis=1)
             drawn.append(wins[pairs > 0] / pairs[pairs > 0])
-        return _estimate(value, np.concatenate(drawn))
+        return estimate(value, np.concatenate(drawn))
 
     def statistic(self, parts: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) -> Estimate:
         """Any statistic of sums over the frames, such as a ratio, a correlation or the difference of two of them.
@@ -121,11 +121,12 @@ class ClipBootstrap:
         """
         value = float(compute(parts.sum(axis=0)))
         if not np.isfinite(value):
-            return _estimate(None)
-        if np.count_nonzero(self._by_clip(parts).any(axis=1)) < 2:
-            return _estimate(value)
-        drawn = compute(self.sums(parts))
-        return _estimate(value, drawn[np.isfinite(drawn)])
+            return estimate(None)
+        by_clip = self._by_clip(parts)
+        if np.count_nonzero(by_clip.any(axis=1)) < 2:
+            return estimate(value)
+        drawn = compute(self.counts @ by_clip)
+        return estimate(value, drawn[np.isfinite(drawn)])
 
     def sums(self, parts: np.ndarray) -> np.ndarray:
         """Sums over the frames of each draw: (frames, m) to (draws, m)."""
@@ -141,7 +142,8 @@ class ClipBootstrap:
             yield self.counts[start : start + CHUNK, self.unit[frames]]
 
 
-def _estimate(value: float | None, drawn: np.ndarray | None = None) -> Estimate:
+def estimate(value: float | None, drawn: np.ndarray | None = None) -> Estimate:
+    """An estimate with the 95 % percentile interval of its draws, (draws,); without one where there are none."""
     low = high = None
     if drawn is not None and len(drawn):
         low, high = (float(end) for end in np.percentile(drawn, (2.5, 97.5)))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pe_monai.errors import DatasetError
-from pe_monai.evaluation.bootstrap import ClipBootstrap, Estimate
+from pe_monai.evaluation.bootstrap import ClipBootstrap, Estimate, estimate
 from pe_monai.evaluation.scores import MIN_PIXELS
 from pe_monai.evaluation.summary import MEAN_SCORES, clip_units
 
@@ -114,7 +114,7 @@ def compare_sets(
         score = np.array([row[name] if row["truth_px"] >= min_pixels else np.nan for row in given], dtype=np.float64)
         known = np.isfinite(score)
         if not known.any():
-            return {"value": None, "low": None, "high": None}
+            return estimate(None)
         bootstrap = ClipBootstrap(clip_units(given), samples, seed + offset)
         sums = bootstrap.sums(np.column_stack([np.where(known, score, 0), known]))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -123,10 +123,9 @@ def compare_sets(
         clips.append(len(np.unique(bootstrap.unit[known])))
     value = float(values[0] - values[1])
     if min(clips) < 2:
-        return {"value": value, "low": None, "high": None}
+        return estimate(value)
     gaps = drawn[0] - drawn[1]
-    low, high = np.percentile(gaps[np.isfinite(gaps)], (2.5, 97.5))
-    return {"value": value, "low": float(low), "high": float(high)}
+    return estimate(value, gaps[np.isfinite(gaps)])
 
 
 def _pooled_dice(sums: np.ndarray) -> np.ndarray:

@@ -44,7 +44,8 @@ def prepare_datalist(dataset: str | Path, protocol: str, path: Path) -> Datalist
     """
     if protocol not in PROTOCOLS:
         raise DatasetError(f"protocol {protocol!r}: name one or more of {', '.join(PROTOCOLS)}.")
-    if not path.is_file():
+    is_new = not path.is_file()
+    if is_new:
         split = _with_test(split_items(dataset, protocol), dataset)
         if empty := [section for section in SECTIONS if not split[section]]:
             raise DatasetError(
@@ -60,12 +61,13 @@ def prepare_datalist(dataset: str | Path, protocol: str, path: Path) -> Datalist
         listed = {section: [Item(**item) for item in document[section]] for section in SECTIONS}
     except (ValueError, KeyError, TypeError) as e:
         raise DatasetError(f"{path}: no datalist of a study ({e}); remove it to have it written anew.") from e
-    _check_frames(document, protocol, path, dataset)
-    if hash_split(listed, dataset) != digest:
-        raise DatasetError(
-            f"{path}: frames or annotations in {dataset} changed since it was written; put them back as they were, or "
-            "begin a study in another folder."
-        )
+    if not is_new:
+        _check_frames(document, protocol, path, dataset)
+        if hash_split(listed, dataset) != digest:
+            raise DatasetError(
+                f"{path}: frames or annotations in {dataset} changed since it was written; put them back as they were, "
+                "or begin a study in another folder."
+            )
     text = {section: ", ".join(map(str, numbers)) for section, numbers in folds.items()}
     return Datalist(protocol, path, digest, frames, text if protocol == "clip" else {})
 

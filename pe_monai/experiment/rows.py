@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,16 @@ def read_stack(files: Sequence[Path]) -> ConfigParser:
         except (ValueError, OSError) as e:
             raise BundleError(f"{file}: this config cannot be read ({e}); it must be JSON.") from e
     return parser
+
+
+def unknown_ids(files: Sequence[Path], names: Iterable[str]) -> list[str]:
+    """Those of the names, such as ``network_def#dropout``, that the stacked configs have no id for.
+
+    Raises:
+        BundleError: one of the configs cannot be read.
+    """
+    config = read_stack(files)
+    return [name for name in names if name.partition("#")[0] not in config]
 
 
 def settings_hash(files: Sequence[Path], settings: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from pe_monai.experiment.figures import make_figures
 from pe_monai.experiment.page import write_report
 from pe_monai.experiment.panels import draw_panel
 from pe_monai.experiment.result import Result, read_result
-from pe_monai.experiment.rows import Row, find_rows, read_stack, require_packages
+from pe_monai.experiment.rows import Row, find_rows, require_packages, unknown_ids
 from pe_monai.experiment.runs import OF_STUDY, OF_TRAINING, TEMPERATURE, Launch, Run, RunError, launch_logged, only_one
 from pe_monai.experiment.table import Column, Table
 from pe_monai.experiment.tables import make_tables
@@ -88,10 +88,7 @@ def run_study(plan: Plan, say: Callable[[str], None] = print, launch: Launch = l
     """
     _check_settings(plan)
     with only_one(plan.output):
-        datalists = [
-            prepare_datalist(plan.dataset, protocol, plan.output / "datalists" / f"{protocol}.json")
-            for protocol in plan.protocols
-        ]
+        datalists = [_datalist(plan, protocol) for protocol in plan.protocols]
         runs = [_run(plan, row, datalist) for datalist in datalists for row in plan.rows]
         results: list[Result] = []
         errors: list[str] = []
@@ -130,15 +127,18 @@ def _check_settings(plan: Plan) -> None:
         if name in OF_STUDY:
             raise BundleError(f"--set {name}: the study sets it for each run; leave it out.")
     for row in plan.rows:
-        config = read_stack(row.configs("train.json", "evaluate.json", budget=plan.budget))
-        for name in plan.settings:
-            if name.partition("#")[0] not in config:
-                raise BundleError(f"--set {name}: no such id in the configs of {row.name}; check its spelling.")
+        if unknown := unknown_ids(row.configs("train.json", "evaluate.json", budget=plan.budget), plan.settings):
+            raise BundleError(f"--set {unknown[0]}: no such id in the configs of {row.name}; check its spelling.")
+
+
+def _datalist(plan: Plan, protocol: str) -> Datalist:
+    return prepare_datalist(plan.dataset, protocol, plan.output / "datalists" / f"{protocol}.json")
 
 
 def _earlier(plan: Plan, runs: Sequence[Run]) -> list[Run]:
     """Runs that are not asked for now and were done before under the same settings."""
     known = {run.folder for run in runs}
+    ready = {run.datalist.protocol: run.datalist for run in runs}
     found = []
     for protocol in PROTOCOLS:
         folders = sorted((plan.output / "runs" / protocol).glob("*"))
@@ -146,7 +146,7 @@ def _earlier(plan: Plan, runs: Sequence[Run]) -> list[Run]:
         if not folders:
             continue
         try:
-            datalist = prepare_datalist(plan.dataset, protocol, plan.output / "datalists" / f"{protocol}.json")
+            datalist = ready.get(protocol) or _datalist(plan, protocol)
         except DatasetError:
             continue  # of frames that changed: not to be set beside these
         for folder in folders:

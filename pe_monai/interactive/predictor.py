@@ -126,10 +126,10 @@ class InteractivePredictor:
             raise FrameError(f"the mask to correct is {_size(mask)} pixels, the frame {_size(sector)}.")
         for number, click in enumerate(clicks, start=1):
             _check(click, number, sector)
-        begun = hashlib.sha256(np.packbits(mask)).hexdigest()
-        done, mask, probability = self._resume(("mask", digest, begun), clicks, mask)
+        begun = ("mask", digest, hashlib.sha256(np.packbits(mask)).hexdigest())
+        done, mask, probability = self._resume(begun, clicks, mask)
         for count in range(done + 1, len(clicks) + 1):
-            key = ("mask", digest, begun, tuple(clicks[:count]))
+            key = (*begun, tuple(clicks[:count]))
             mask, probability = self._keep(key, lambda: self._correct(item, mask, clicks[:count]))  # noqa: B023
         if probability is None:
             probability = self._run(item, mask, ())
@@ -183,12 +183,13 @@ class InteractivePredictor:
         regions = label(free & answer & (distance <= 2 * away), connectivity=2)
         near = np.unique(regions[_disk(click, REACH * scale, mask.shape)])
         change = np.isin(regions, near[near > 0])
+        around = _distance(click, mask.shape)
         if away <= FILL * scale:
             open_to = probability > DOUBT if click.positive else probability < 1 - DOUBT
-            change |= free & open_to & (_distance(click, mask.shape) < away)
+            change |= free & open_to & (around < away)
         for other in earlier:
             if other.positive != click.positive:  # what lies nearer to what was said before keeps, too
-                change &= _distance(click, mask.shape) < _distance(other, mask.shape)
+                change &= around < _distance(other, mask.shape)
         return change
 
     def _run(self, item: dict, mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:

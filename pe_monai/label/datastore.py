@@ -152,16 +152,19 @@ class FrameDatastore(Datastore):
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Names of the images with a label; without their folder, as whoever asks the server is told them."""
-        return [{kind: Path(uri).name for kind, uri in self._files(image_id)} for image_id in self.get_labeled_images()]
+        return [
+            {kind: Path(uri).name for kind, uri in self._files(image_id).items()}
+            for image_id in self.get_labeled_images()
+        ]
 
-    def _files(self, image_id: str) -> tuple[tuple[str, str], ...]:
-        return ("image", self.get_image_uri(image_id)), ("label", self.get_label_uri(image_id, FINAL))
+    def _files(self, image_id: str) -> dict[str, str]:
+        return {"image": self.get_image_uri(image_id), "label": self.get_label_uri(image_id, FINAL)}
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         with tempfile.NamedTemporaryFile(dir=self._scratch.name, suffix=".zip", delete=False) as file:
             with zipfile.ZipFile(file, "w") as archive:
                 for image_id in self.get_labeled_images()[: limit_cases or None]:
-                    for kind, uri in self._files(image_id):
+                    for kind, uri in self._files(image_id).items():
                         archive.write(uri, f"{kind}/{image_id}{_suffix(Path(uri))}")
             return file.name
 

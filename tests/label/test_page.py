@@ -67,6 +67,13 @@ def open_frame(driver, name):
     settled(driver)
 
 
+def open_cleared(browser, name):
+    """Open a frame and clear its outline, ready to add by clicks."""
+    open_frame(browser, name)
+    keys(browser, webdriver.Keys.DELETE, "c")
+    wait(lambda: text(browser, "area") == "none")
+
+
 def click(driver, x, y, right=False):
     """A real click on a pixel of the frame of 320 x 224."""
     canvas = driver.find_element("id", "canvas")
@@ -212,9 +219,7 @@ def test_what_is_drawn_while_the_label_is_sent_stays_a_draft(browser, page_serve
 
 
 def test_a_refused_click_does_not_stay(browser):
-    open_frame(browser, "stillb_001")
-    keys(browser, webdriver.Keys.DELETE, "c")
-    wait(lambda: text(browser, "area") == "none")
+    open_cleared(browser, "stillb_001")
     click(browser, 160, 2)
     wait(lambda: "outside the sector" in text(browser, "message"))
     click(browser, 160, 100)
@@ -223,9 +228,7 @@ def test_a_refused_click_does_not_stay(browser):
 
 
 def test_undoing_a_click_leaves_the_answer_to_the_one_before(browser, page_server):
-    open_frame(browser, "stillc_001")
-    keys(browser, webdriver.Keys.DELETE, "c")
-    wait(lambda: text(browser, "area") == "none")
+    open_cleared(browser, "stillc_001")
     slow(browser, 700)
     click(browser, 100, 60)
     click(browser, 220, 60)  # so soon that the first one's answer is dropped
@@ -240,9 +243,7 @@ def test_undoing_a_click_leaves_the_answer_to_the_one_before(browser, page_serve
 
 
 def test_a_refused_click_leaves_the_answer_to_the_one_before(browser, page_server):
-    open_frame(browser, "stillc_001")
-    keys(browser, webdriver.Keys.DELETE, "c")
-    wait(lambda: text(browser, "area") == "none")
+    open_cleared(browser, "stillc_001")
     slow(browser, 700)
     click(browser, 100, 60)
     click(browser, 160, 2)
@@ -334,9 +335,7 @@ def test_a_stroke_before_the_outline_leaves_no_message(browser):
 
 
 def test_only_a_tap_is_a_click(browser):
-    open_frame(browser, "stillb_001")
-    keys(browser, webdriver.Keys.DELETE, "c")
-    wait(lambda: text(browser, "area") == "none")
+    open_cleared(browser, "stillb_001")
     box = browser.find_element("id", "canvas").rect
     x, y = (round(box[side] + box[size] / 2) for side, size in (("x", "width"), ("y", "height")))
 

@@ -97,6 +97,7 @@ def test_postscript_under_a_pictures_name_is_not_run(label_server, tmp_path):
     frame = requests.post(f"{url}/infer/effusion", files={"file": file}, timeout=60)
     for answer in (put, frame):
         assert answer.status_code == 400 and "no image that Pillow knows" in answer.json()["detail"]
+    assert not run.exists()
 
 
 def test_dicom_that_unfolds_to_any_size_is_not_unpacked(label_server):
