@@ -64,6 +64,9 @@ def _take(options: argparse.Namespace) -> tuple[int, int]:
     from pe_monai.data.labelme import find_labels, read_annotation
     from pe_monai.errors import DatasetError, FrameError
 
+    for folder in (Path(given).resolve() for given in options.inputs if Path(given).is_dir()):
+        if Path(options.output).resolve().is_relative_to(folder):
+            raise DatasetError(f"-o {options.output}: lies in {folder}, which is read; write to another folder.")
     files, errors = collect_frames(options.inputs, lambda path: path.suffix.lower() == ".json")
     annotations: dict[str, Annotation] = {}
     readable = []

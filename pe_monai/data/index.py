@@ -13,8 +13,6 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import openpyxl
-
 from pe_monai.errors import DatasetError
 
 logger = logging.getLogger(__name__)
@@ -102,6 +100,8 @@ def _clips_by_fold(table: Path) -> dict[int, list[tuple[str, int]]] | None:
     if not table.is_file():
         logger.warning("%s is absent: frames get no clip and no exam, so that no split can keep them together.", table)
         return None
+    import openpyxl  # slow to import, and outlining frames has no use for it
+
     try:
         book = openpyxl.load_workbook(table, read_only=True, data_only=True)
         clips = {}

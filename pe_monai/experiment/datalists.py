@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pe_monai.data import PROTOCOLS, index_dataset, split_items, write_datalist
+from pe_monai.data import PROTOCOLS, split_items, write_datalist
 from pe_monai.data.index import Item
 from pe_monai.data.splits import SECTIONS, Split, hash_split
 from pe_monai.errors import DatasetError
@@ -74,10 +74,10 @@ def prepare_datalist(dataset: str | Path, protocol: str, path: Path) -> Datalist
 
 def _check_frames(document: dict, protocol: str, path: Path, dataset: str | Path) -> None:
     """A datalist that was written before folds came or went would leave frames out, or name frames that are gone."""
-    there = {(item.fold, item.image) for item in index_dataset(dataset)}
+    split = split_items(dataset, protocol)
+    there = {(item.fold, item.image) for section in SECTIONS for item in split[section]}
     listed = {(item["fold"], item["image"]) for section in SECTIONS for item in document[section]}
-    is_whole = {fold for fold, _ in listed} == {fold for fold, _ in there} if protocol == "paper" else listed == there
-    if not (is_whole and listed <= there):
+    if listed != there:
         raise DatasetError(
             f"{path}: lists other frames than {dataset} holds now; put the data set back as it was, or begin a study "
             "in another folder."

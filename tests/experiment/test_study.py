@@ -17,7 +17,8 @@ from PIL import Image
 from study_launcher import SETTINGS
 
 from pe_monai.cli import main
-from pe_monai.data import write_phantom_dataset
+from pe_monai.data import effusion_pixels, write_phantom_dataset
+from pe_monai.data.index import CLIP_TABLE
 from pe_monai.errors import BundleError, DatasetError
 from pe_monai.experiment.datalists import prepare_datalist
 from pe_monai.experiment.rows import find_budget, find_rows
@@ -221,6 +222,20 @@ def test_a_data_set_that_grew_is_refused(phantom_root, tmp_path, protocol):
     datalist = prepare_datalist(root, protocol, tmp_path / "list.json")
     assert prepare_datalist(root, protocol, datalist.path) == datalist
     shutil.rmtree(root / "data" / "fold2")
+    with pytest.raises(DatasetError, match="lists other frames than .* in another folder"):
+        prepare_datalist(root, protocol, datalist.path)
+
+
+@pytest.mark.parametrize("protocol", ["clip", "paper"])
+def test_a_frame_added_to_a_fold_is_noticed(phantom_root, tmp_path, protocol):
+    root = tmp_path / "data set"
+    shutil.copytree(phantom_root, root)
+    (root / CLIP_TABLE).unlink()
+    datalist = prepare_datalist(root, protocol, tmp_path / "list.json")
+    masks = root / "data" / "fold2" / "fold2_mask"
+    last = max(masks.iterdir(), key=effusion_pixels)
+    for folder in (masks, root / "data" / "fold2" / "fold2_process_img"):
+        shutil.copy(folder / last.name, folder / "9999.png")
     with pytest.raises(DatasetError, match="lists other frames than .* in another folder"):
         prepare_datalist(root, protocol, datalist.path)
 

@@ -45,6 +45,15 @@ def read(path: Path | str) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+def test_a_data_set_is_not_written_among_the_annotations(labelme, frames, tmp_path):
+    folder = annotate(frames, tmp_path / "annotated")
+    before = sorted(folder.rglob("*"))
+    for output in (folder, folder / "external"):
+        code, _, stderr = labelme(folder, "-o", output)
+        assert code == 2 and "which is read; write to another folder" in stderr
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_annotations_become_a_data_set(labelme, frames, tmp_path):
     out = tmp_path / "external"
     code, stdout, stderr = labelme(annotate(frames, tmp_path / "annotated"), "-o", out)

@@ -11,13 +11,16 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from openpyxl import Workbook
 from PIL import Image
 
 from pe_monai.data.phantom.frames import EMPTY_SHARE, THICKNESS_RANGE_MM, PhantomFrame, phantom_clip
 from pe_monai.data.phantom.screen import BACKGROUNDS
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
 
 SHEET_FILE = "pce_dicom_length.xlsx"
 TRUTH_FILE = "phantom.json"
@@ -97,6 +100,8 @@ def _write_all(
     thickness_range_mm: tuple[float, float],
 ) -> None:
     """Write images, masks, table and truth below `root`."""
+    from openpyxl import Workbook  # slow to import, and outlining frames has no use for it
+
     rng = np.random.default_rng([seed, 2])
     exams = _draw_exams(rng, max(1, round(len(folds) * clips_per_fold / _CLIPS_PER_EXAM)), thickness_range_mm)
     suffixes = rng.choice(36**3, len(folds) * clips_per_fold, replace=False)
