@@ -9,6 +9,22 @@ class FrameError(ValueError):
     """A file is no frame that can be read."""
 
 
+class FileError(FrameError):
+    """The same, with the file apart from the reason: its name may be the patient's.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it; must not name it.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(path, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.reason}"
+
+
 class DatasetError(ValueError):
     """A data set is incomplete or contradicts itself."""
 

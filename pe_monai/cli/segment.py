@@ -180,7 +180,7 @@ def _segment_frames(
 def _segment_clips(
     clips: list[FrameFile], objects: list[Path], predictor: Predictor, options: argparse.Namespace
 ) -> StudyResult:
-    from pe_monai.errors import FrameError
+    from pe_monai.errors import FileError, FrameError
     from pe_monai.studies import StudyOptions, StudyResult, process_clips, process_study, write_table_of_clips
 
     if options.video == "mp4" and find_spec("av") is None:
@@ -196,7 +196,7 @@ def _segment_clips(
     )
     output, result = Path(options.output), StudyResult()
     if objects and not all(map(find_spec, ("pydicom", "highdicom"))):
-        result.errors += [FrameError(f"{path}: DICOM needs pip install 'pe_monai[dicom]'.") for path in objects]
+        result.errors += [FileError(path, "DICOM needs pip install 'pe_monai[dicom]'.") for path in objects]
     elif objects:
         result += process_study(objects, output, predictor, wanted)
     if clips:

@@ -186,8 +186,11 @@ def is_dicom(path: Path) -> bool:
 
 
 def _has_dicom_mark(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"  # DICOM PS3.10, section 7.1
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"  # DICOM PS3.10, section 7.1
+    except OSError:
+        return True  # it may be one: who reads it says why it cannot be read
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,7 @@ class Run:
         self.predictor, self.output, self.options, self.scratch = predictor, Path(output), options, scratch
         self.hide = hide
         self.studies: list[StudyRun] = []
-        self.errors: list[FrameError] = []
+        self.errors: Sequence[FrameError] = ()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._open = ExitStack()
 

@@ -9,7 +9,7 @@ import filecmp
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -20,10 +20,11 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from pe_monai.data.reader import is_dicom
 from pe_monai.dicom.identity import read_integer
 from pe_monai.dicom.reader import check_class
-from pe_monai.errors import FrameError
+from pe_monai.errors import FileError, FrameError
 
 MAX_UNPACKED = 64 << 30
 _OURS = "pe_monai contributors"
+_ENCRYPTED = 1  # APPNOTE.TXT, 4.4.4: general purpose bit flag
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Study:
 
 
 @contextlib.contextmanager
-def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], list[FrameError]]]:
+def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], Sequence[FrameError]]]:
     """Sort ultrasound objects into studies; what an archive held is there until the context ends.
 
     Below a folder only what looks like DICOM counts. What pe_monai wrote itself is passed over, and so is a file that
@@ -56,7 +57,7 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], li
     Yields:
         The studies by their UID, and why files could not be used.
     """
-    errors: list[FrameError] = []
+    errors: list[FileError] = []
     with tempfile.TemporaryDirectory(prefix="pe_monai-") as scratch:
         found: dict[str, tuple[Path, Dataset]] = {}
         origins: dict[Path, Path] = {}
@@ -72,15 +73,15 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], li
                 # no other object's name in the reason: tables show it, and names may be the patient's
                 if _is_beginning(first, path):
                     found[uid] = (path, header)
-                    errors.append(FrameError(f"{first_name}: is a cut-off copy of another object; not used."))
+                    errors.append(FileError(first_name, "is a cut-off copy of another object; not used."))
                 elif _is_beginning(path, first):
                     raise FrameError("is a cut-off copy of another object; not used.")
                 elif not filecmp.cmp(path, first, shallow=False):
                     raise FrameError("has the same SOP Instance UID as another object and another content; not used.")
             except FrameError as e:
-                errors.append(FrameError(f"{name}: {e}"))
+                errors.append(FileError(name, str(e)))
             except OSError as e:
-                errors.append(FrameError(f"{name}: cannot be read ({e.strerror or e})."))
+                errors.append(FileError(name, f"cannot be read ({e.strerror or e})."))
         studies: dict[str, list[tuple[Path, Dataset]]] = {}
         for path, header in found.values():
             studies.setdefault(str(header.get("StudyInstanceUID") or ""), []).append((path, header))
@@ -107,6 +108,8 @@ def _read(path: Path) -> Dataset | None:
         is_ours = header.get("Manufacturer") == _OURS
     except InvalidDicomError as e:
         raise FrameError("is no DICOM file.") from e
+    except OSError:
+        raise
     except Exception as e:  # pydicom raises what it likes on damaged bytes
         reason = " ".join(str(e).split())[:120] or type(e).__name__
         raise FrameError(f"is a damaged DICOM file ({reason}); send it again from the archive.") from e
@@ -131,14 +134,14 @@ def _is_beginning(part: Path, whole: Path) -> bool:
 
 
 def _list_files(
-    inputs: list[Path], scratch: Path, errors: list[FrameError], origins: dict[Path, Path]
+    inputs: list[Path], scratch: Path, errors: list[FileError], origins: dict[Path, Path]
 ) -> Iterator[Path]:
     for given in inputs:
         try:
             if given.is_dir():
                 yield from (path for path in sorted(given.rglob("*")) if path.is_file() and is_dicom(path))
             elif not given.exists():
-                errors.append(FrameError(f"{given}: no such file or folder; check the path."))
+                errors.append(FileError(given, "no such file or folder; check the path."))
             elif given.suffix.lower() == ".zip":
                 yield from _unpack(given, scratch, errors, origins)
             elif given.name.upper() == "DICOMDIR":
@@ -146,15 +149,15 @@ def _list_files(
             else:
                 yield given
         except OSError as e:
-            errors.append(FrameError(f"{given}: cannot be read ({e.strerror or e})."))
+            errors.append(FileError(given, f"cannot be read ({e.strerror or e})."))
 
 
-def _follow(directory: Path, errors: list[FrameError]) -> Iterator[Path]:
+def _follow(directory: Path, errors: list[FileError]) -> Iterator[Path]:
     """Files that a DICOMDIR lists (PS3.3, F.3); they must lie below its own folder."""
     try:
         records = list(dcmread(directory).get("DirectoryRecordSequence") or [])
     except Exception as e:  # pydicom raises what it likes on damaged bytes
-        errors.append(FrameError(f"{directory}: is no DICOMDIR that can be read; name its folder instead."))
+        errors.append(FileError(directory, "is no DICOMDIR that can be read; name its folder instead."))
         del e
         return
     for record in records:
@@ -164,35 +167,47 @@ def _follow(directory: Path, errors: list[FrameError]) -> Iterator[Path]:
         parts = [parts] if isinstance(parts, str) else [str(part) for part in parts]
         path = directory.parent.joinpath(*parts)
         if ".." in parts or not path.resolve().is_relative_to(directory.parent.resolve()):
-            errors.append(FrameError(f"{directory}: lists a file outside its own folder, which is not opened."))
+            errors.append(FileError(directory, "lists a file outside its own folder, which is not opened."))
         elif not path.is_file():
-            errors.append(FrameError(f"{path}: is listed in DICOMDIR and missing; copy the whole medium."))
+            errors.append(FileError(path, "is listed in DICOMDIR and missing; copy the whole medium."))
         else:
             yield path
 
 
-def _unpack(archive: Path, scratch: Path, errors: list[FrameError], origins: dict[Path, Path]) -> Iterator[Path]:
+def _unpack(archive: Path, scratch: Path, errors: list[FileError], origins: dict[Path, Path]) -> Iterator[Path]:
     """DICOM members of an archive, under names of our own."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     try:
         with zipfile.ZipFile(archive) as file:
             members = [member for member in file.infolist() if not member.is_dir()]
             if sum(member.file_size for member in members) > MAX_UNPACKED:
-                raise FrameError(f"{archive}: holds more than {MAX_UNPACKED >> 30} GiB; unpack it yourself.")
-            before = 0
+                errors.append(FileError(archive, f"holds more than {MAX_UNPACKED >> 30} GiB; unpack it yourself."))
+                return
+            if any(member.flag_bits & _ENCRYPTED for member in members):
+                errors.append(FileError(archive, "is encrypted; unpack it yourself."))
+                return
+            used = False
             for number, member in enumerate(members):
+                name = archive / " ".join(member.filename.split())
                 target = folder / f"{number:06}{PurePosixPath(member.filename).suffix[:8]}"
-                with file.open(member) as source, target.open("wb") as out:
-                    shutil.copyfileobj(source, out)
+                try:
+                    with file.open(member) as source, target.open("wb") as out:
+                        shutil.copyfileobj(source, out)
+                except OSError:
+                    raise
+                except Exception:  # decompressors raise what they like on damaged bytes, and quote the member's name
+                    used = True
+                    errors.append(FileError(name, "cannot be unpacked, its archive is damaged; send it again."))
+                    continue
                 if is_dicom(target):
-                    before += 1
-                    origins[target] = archive / " ".join(member.filename.split())
+                    used = True
+                    origins[target] = name
                     yield target
                 else:
                     target.unlink()
-            if not before:
-                errors.append(FrameError(f"{archive}: holds no DICOM file."))
-    except FrameError as e:
-        errors.append(e)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as e:  # damaged, encrypted, unknown method
-        errors.append(FrameError(f"{archive}: cannot be unpacked ({' '.join(str(e).split())[:120]})."))
+            if not used:
+                errors.append(FileError(archive, "holds no DICOM file."))
+    except OSError:
+        raise
+    except Exception:
+        errors.append(FileError(archive, "cannot be unpacked: it is damaged, or no zip archive; send it again."))

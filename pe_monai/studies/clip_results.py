@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pe_monai import __version__
-from pe_monai.errors import FrameError
+from pe_monai.errors import FileError
 from pe_monai.measure.tables import clip_row
 from pe_monai.results import provenance
 from pe_monai.studies.options import ClipResult, StudyOptions, StudyResult
@@ -64,18 +64,18 @@ def note_clip(
             row=clip_row(measured_clip(seen, title)),
         )
     )
-    result.errors += [FrameError(f"{seen.clip.path}: {fault}") for fault in seen.clip.faults]
+    result.errors += [FileError(seen.clip.path, fault) for fault in seen.clip.faults]
     result.errors += _first_and_count(seen)
     return describe_clip(seen, title)
 
 
-def _first_and_count(seen: SegmentedClip) -> list[FrameError]:
+def _first_and_count(seen: SegmentedClip) -> list[FileError]:
     """One error for all frames of a clip that could not be used."""
     if not seen.bad_frames:
         return []
     first = next(iter(seen.bad_frames.values()))
     count = f"{len(seen.bad_frames)} of {len(seen)} frames"
-    return [FrameError(f"{seen.clip.path}: {count} cannot be used, first: {first}")]
+    return [FileError(seen.clip.path, f"{count} cannot be used, first: {first}")]
 
 
 def _algorithm(made_by: Mapping[str, Any], clip: Clip, options: StudyOptions) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pe_monai import __version__
-from pe_monai.errors import FrameError
+from pe_monai.errors import FileError, FrameError
 from pe_monai.measure import find_scale
 from pe_monai.measure.tables import CLIP_COLUMNS, write_table
 from pe_monai.report.page import ClipSection, write_page
@@ -128,7 +128,7 @@ def open_objects(study: Study, result: StudyResult) -> Iterator[UltrasoundClip]:
                 clip.path = name
                 yield clip
         except FrameError as e:
-            result.errors.append(FrameError(f"{name}: {str(e).removeprefix(f'{path}: ')}"))
+            result.errors.append(FileError(name, str(e).removeprefix(f"{path}: ")))
 
 
 def _write_clip(
@@ -171,18 +171,16 @@ def write_summary(
     return write_page(folder / PAGE, title, sections, errors, settings, facts)
 
 
-def name_file(error: FrameError, path: Path) -> FrameError:
+def name_file(error: FrameError, path: Path) -> FileError:
     """An error that names the file."""
-    text = str(error)
-    return error if text.startswith(str(path)) else FrameError(f"{path}: {text}")
+    return FileError(path, str(error).removeprefix(f"{path}: "))
 
 
 def _shown(error: FrameError, options: StudyOptions) -> str:
     """An error as it may be written; without the file's folder and name, which may name the patient."""
-    if options.include_identifiers:
-        return str(error)
-    name, separator, reason = str(error).partition(": ")
-    return f"An object: {reason}" if separator and ("/" in name or "\\" in name or Path(name).suffix) else str(error)
+    if isinstance(error, FileError) and not options.include_identifiers:
+        return f"An object: {error.reason}"
+    return str(error)
 
 
 def _identifiers(study: Study) -> dict[str, str]:

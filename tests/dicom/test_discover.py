@@ -116,3 +116,55 @@ def test_archive_without_dicom(tmp_path):
         archive.writestr("a.txt", "text")
     with find_studies([tmp_path / "a.zip"]) as (studies, errors):
         assert studies == [] and "holds no DICOM file" in str(errors[0])
+
+
+def test_a_damaged_archive_costs_only_what_is_damaged(folder, tmp_path):
+    good = (folder / "st1" / "IM1").read_bytes()
+    for method, name in (
+        (zipfile.ZIP_DEFLATED, "deflated"),
+        (zipfile.ZIP_LZMA, "lzma"),
+        (zipfile.ZIP_STORED, "stored"),
+    ):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", method) as archive:
+            archive.writestr("Doe^Jane.dcm", good)
+            start = archive.fp.tell()
+            archive.writestr("whole.dcm", (folder / "st1" / "IM2").read_bytes())
+        data = bytearray((tmp_path / f"{name}.zip").read_bytes())
+        data[start // 4 : start // 2] = b"\x5a" * (start // 2 - start // 4)
+        (tmp_path / f"{name}.zip").write_bytes(data)
+        with find_studies([tmp_path / f"{name}.zip"]) as (studies, errors):
+            (error,) = errors
+            assert len(studies) == 1 and "Doe^Jane.dcm: cannot be unpacked" in str(error), name
+            assert "Doe" not in error.reason
+
+
+def test_archives_that_cannot_be_opened(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "name.zip", "w") as archive:
+        archive.writestr("éé.dcm", (folder / "st1" / "IM1").read_bytes())
+    data = (tmp_path / "name.zip").read_bytes()
+    (tmp_path / "name.zip").write_bytes(data.replace("éé".encode(), b"\xff\xfe\xff\xfe"))
+    with zipfile.ZipFile(tmp_path / "encrypted.zip", "w") as archive:
+        archive.writestr("Doe^Jane.dcm", (folder / "st1" / "IM1").read_bytes())
+        archive.filelist[0].flag_bits |= 1
+    with find_studies([tmp_path / "name.zip", tmp_path / "encrypted.zip", folder / "st1"]) as (studies, errors):
+        assert [error.reason.split(":")[0].split(";")[0] for error in errors] == ["cannot be unpacked", "is encrypted"]
+        assert studies
+
+
+def test_a_file_that_may_not_be_read_costs_only_itself(folder, monkeypatch):
+    good = (folder / "st1" / "IM1").read_bytes()
+    (folder / "st1" / "A_LOCKED").write_bytes(good)
+
+    def refuse(path, *args, **kwargs):
+        if str(path).endswith("LOCKED"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    real = open
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("io.open", refuse)  # that of pathlib
+    with find_studies([folder]) as (studies, errors):
+        assert sum(len(study.objects) for study in studies) == 3
+        assert [str(error) for error in errors] == [
+            f"{folder / 'st1' / 'A_LOCKED'}: cannot be read (Permission denied)."
+        ]

@@ -115,6 +115,21 @@ def test_nothing_of_the_patient_but_in_the_objects(results):
     assert str(pydicom.dcmread(result.objects[0]).PatientName) == "Phantom^1"
 
 
+def test_no_name_of_a_bad_file_whatever_it_looks_like(tmp_path, predictor, clip, monkeypatch):
+    good = write_phantom_object(tmp_path / "Doe: Jane" / "in" / "good.dcm", clip[:1])
+    colour = pydicom.dcmread(good)
+    colour.SOPInstanceUID, colour.SequenceOfUltrasoundRegions[0].RegionDataType = "1.2.3.5", 2
+    colour.save_as(good.parent / "colour.dcm")
+    (tmp_path / "DOE_JANE").write_bytes(good.read_bytes()[:300])
+    monkeypatch.chdir(tmp_path)
+    code = main(["segment", "DOE_JANE", "Doe: Jane", "-o", "out", "--device", "cpu"])
+    with (tmp_path / "out" / "clips.csv").open(newline="") as file:
+        errors = [row["error"] for row in csv.DictReader(file) if row["error"]]
+    assert code == 1 and len(errors) == 2 and all(error.startswith("An object: ") for error in errors)
+    for page in (tmp_path / "out").rglob("*.html"):
+        assert "Jane/in" not in page.read_text() and "DOE_JANE" not in page.read_text()
+
+
 def test_identifiers_on_request(tmp_path, predictor, clip):
     path = write_phantom_object(tmp_path / "Phantom_One.dcm", clip[:1])
     result = process_study([path], tmp_path / "out", predictor, StudyOptions(include_identifiers=True))
