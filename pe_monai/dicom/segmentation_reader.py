@@ -15,6 +15,7 @@ from pydicom.uid import SegmentationStorage
 
 from pe_monai.dicom.codes import EFFUSION
 from pe_monai.dicom.identity import count_frames, read_integer
+from pe_monai.dicom.regions import Region, read_regions
 from pe_monai.errors import FrameError
 
 _LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -34,8 +35,8 @@ def read_segmentation(
 
     Returns:
         The masks (F, H, W), bool, of all frames of the sources that the Segmentation refers to (several single-frame
-        objects in the order of their Instance Number); (row, column) pixel spacing in mm or None; the number of each
-        mask's frame, from 1.
+        objects in the order of their Instance Number); (row, column) pixel spacing in mm, None if it is unknown or not
+        the same wherever there is effusion; the number of each mask's frame, from 1.
 
     Raises:
         FrameError: a file cannot be read, is no Segmentation, belongs to no source given or contradicts it.
@@ -187,21 +188,23 @@ def _is_inside(values: np.ndarray, segmentation: Dataset, segment: int) -> np.nd
 
 
 def _pixel_spacing(sources: Sequence[Dataset], masks: np.ndarray) -> tuple[float, float] | None:
-    """(row, column) in mm of the calibrated region that holds most effusion, or is the largest; None without one.
+    """(row, column) in mm of the calibrated regions that hold effusion, or of the largest ones if there is none.
 
-    PS3.3, C.8.5.5.1: spatial format 1 is 2D, data type 1 tissue and 2 colour flow, unit 3 centimetres.
+    None where effusion lies in no region, or in regions of which one states no pixel size or another one.
     """
-    touched = masks.any(axis=0)
-    best, spacing = (-1, -1), None
-    for region in sources[0].get("SequenceOfUltrasoundRegions") or []:
-        kind = (region.get("RegionSpatialFormat"), region.get("PhysicalUnitsXDirection"))
-        if kind != (1, 3) or region.get("PhysicalUnitsYDirection") != 3 or region.get("RegionDataType") not in (1, 2):
-            continue
-        left, top, right, bottom = (
-            region.get(f"RegionLocation{end}", 0) for end in ("MinX0", "MinY0", "MaxX1", "MaxY1")
-        )
-        row, column = (10 * abs(region.get(keyword) or 0) for keyword in ("PhysicalDeltaY", "PhysicalDeltaX"))
-        rank = (int(touched[top : bottom + 1, left : right + 1].sum()), (bottom - top) * (right - left))
-        if row > 0 and column > 0 and rank > best:
-            best, spacing = rank, (row, column)
-    return spacing
+    found: list[Region] = []
+    largest: list[Region] = []
+    start = 0
+    for source in sources:
+        touched = masks[start : start + count_frames(source)].any(axis=0)
+        start += count_frames(source)
+        pictures = [region for region in read_regions(source) if region.kind.startswith("2D")]
+        inside = [region for region in pictures if touched[region.box].any()]
+        if touched.any() and not inside:
+            return None
+        found += inside
+        largest += sorted(pictures, key=lambda region: -region.area)[:1]
+    spacings = [region.spacing for region in found or largest]
+    if not spacings or any(spacing is None or not np.allclose(spacing, spacings[0], rtol=1e-3) for spacing in spacings):
+        return None
+    return spacings[0]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 
 import highdicom as hd
@@ -303,3 +304,25 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, clip):
     small.save_as(tmp_path / "small.dcm")
     with pytest.raises(FrameError, match="61 rows x 83 columns, those of its source"):
         read_segmentation(path, [tmp_path / "small.dcm"])
+
+
+def test_no_pixel_size_but_that_of_all_the_effusion(tmp_path, clip):
+    images, masks, _ = clip
+    pair = np.concatenate([images, images], axis=2)
+    source = ultrasound(pair, sop_class=MULTI_FRAME)
+    left, width = source.SequenceOfUltrasoundRegions[0], SIZE[1]
+    right = copy.deepcopy(left)
+    left.RegionLocationMaxX1, right.RegionLocationMinX0 = width - 1, width
+    right.PhysicalDeltaX = right.PhysicalDeltaY = 0.1
+    source.SequenceOfUltrasoundRegions.append(right)
+    nothing = np.zeros_like(masks)
+    for beside, expected in ((nothing, (0.5, 0.5)), (masks, None)):
+        both = np.concatenate([masks, beside], axis=2)
+        path = write_segmentation(tmp_path / "seg.dcm", source, both, algorithm=ALGORITHM)
+        assert read_segmentation(path, [saved(source, tmp_path / "clip.dcm")])[1] == expected
+    both = np.concatenate([nothing, masks], axis=2)
+    path = write_segmentation(tmp_path / "seg.dcm", source, both, algorithm=ALGORITHM)
+    for change in ({"PhysicalDeltaX": 1000.0}, {"RegionLocationMinX0": 900, "RegionLocationMaxX1": 999}):
+        for name, value in change.items():
+            setattr(right, name, value)
+        assert read_segmentation(path, [saved(source, tmp_path / "clip.dcm")])[1] is None
