@@ -108,10 +108,11 @@ def _results(seen: SegmentedClip, outlined: int) -> list[tuple[str, str]]:
     rows = []
     if clip.largest_frame is not None:
         frame = clip.frames[clip.largest_frame - 1]
+        ungraded = "none: pixel size unknown" if clip.robust_mm is None else "none: the thickness to grade is 0 mm"
         rows += [
             ("Largest thickness", f"{length(clip.largest_mm, clip.largest_px)} (frame {clip.largest_frame})"),
             ("Robust maximum", length(clip.robust_mm, clip.robust_px)),
-            ("Grade", clip.grade or "none: pixel size unknown"),
+            ("Grade", clip.grade or ungraded),
             ("Heart's phase", clip.phase),
             (f"Area in frame {clip.largest_frame}", area(frame.area_cm2, frame.area_px)),
             ("Share of the sector there", share(frame.sector_share)),
