@@ -16,7 +16,7 @@ from pe_monai.dicom.discover import Study, find_studies
 from pe_monai.errors import FrameError
 from pe_monai.studies import StudyOptions, StudyResult, process, write_table_of_clips
 from pe_monai.studies.clip_results import note_clip, write_results
-from pe_monai.studies.folder import whole_folder
+from pe_monai.studies.folder import drop_others, whole_folder
 from pe_monai.studies.segmented import SegmentedClip, segment_clip
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class Run:
                 run.result.errors = [FrameError(self.hide(error)) for error in run.result.errors]
                 if run.clips or run.result.errors:
                     title, folder = f"Pericardial effusion: study {number}", self.output / f"study-{number}"
+                    drop_others(folder, [clip.folder for clip in run.result.clips])
                     page = process.write_summary(folder, title, run.sections, run.result, self.predictor, self.options)
                     run.result.pages.append(page)
                 total += run.result

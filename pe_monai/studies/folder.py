@@ -1,13 +1,14 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of results that are there whole or not at all."""
+"""Folders of results that are there whole or not at all, and of one run."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 MARK = "measurements.json"
@@ -28,7 +29,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise FileExistsError(17, "exists and holds no results of pe_monai; name another output folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (path.with_name(f".{kind}-{os.getpid()}-{path.name}") for kind in ("partial", "old"))
-    shutil.rmtree(partial, ignore_errors=True)
+    for left in _leftovers(path.parent, re.escape(path.name)):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
@@ -38,3 +40,21 @@ def whole_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def drop_others(study: Path, clips: Collection[Path]) -> None:
+    """Remove the clips of an earlier run, which may be another patient's, and what a killed one left.
+
+    Args:
+        study: the folder of a study.
+        clips: the folders that belong to it now.
+    """
+    earlier = [path for path in study.glob("clip-*") if path not in clips and (path / MARK).is_file()]
+    for path in (*earlier, *_leftovers(study, r"clip-\d+")):
+        shutil.rmtree(path)
+
+
+def _leftovers(folder: Path, name: str) -> list[Path]:
+    """Folders that runs which were killed left of results with a name like this pattern."""
+    pattern = re.compile(rf"\.(partial|old)-\d+-{name}")
+    return [path for path in folder.glob(".*") if pattern.fullmatch(path.name)]

@@ -15,7 +15,7 @@ from pe_monai.measure.tables import CLIP_COLUMNS, write_table
 from pe_monai.report.page import ClipSection, write_page
 from pe_monai.results import provenance
 from pe_monai.studies.clip_results import note_clip, write_results
-from pe_monai.studies.folder import whole_folder
+from pe_monai.studies.folder import drop_others, whole_folder
 from pe_monai.studies.options import StudyOptions, StudyResult
 from pe_monai.studies.segmented import segment_clip
 
@@ -112,6 +112,7 @@ def _process_one(
             result.errors.append(name_file(e, clip.path))
     if place == 0 and len(result.errors) == before:
         return
+    drop_others(folder, [clip.folder for clip in result.clips])
     facts = _identifiers(study) if options.include_identifiers else {}
     title = f"Pericardial effusion: study {number}"
     result.pages.append(write_summary(folder, title, sections, result, predictor, options, before, facts))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from pe_monai.studies.folder import MARK, whole_folder
+from pe_monai.studies.folder import MARK, drop_others, whole_folder
 
 
 def fill(path, text: str) -> None:
@@ -49,3 +49,18 @@ def test_folder_or_file_of_someone_else_is_not_replaced(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     fill(empty, "new")
+
+
+def test_what_a_killed_run_left_goes(tmp_path):
+    for name in (".partial-7-clip-1", ".old-7-clip-1", ".partial-7-other-clip-1", ".partial-7-8-clip-1"):
+        fill(tmp_path / name, "left")
+    fill(tmp_path / "clip-1", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"clip-1", ".partial-7-other-clip-1", ".partial-7-8-clip-1"}
+
+
+def test_clips_of_an_earlier_run_leave_the_study(tmp_path):
+    for name in ("clip-1", "clip-2", "clip-10", ".partial-7-clip-3"):
+        fill(tmp_path / name, "results")
+    (tmp_path / "clip-notes").mkdir()
+    drop_others(tmp_path, [tmp_path / "clip-1"])
+    assert {path.name for path in tmp_path.iterdir()} == {"clip-1", "clip-notes"}

@@ -147,6 +147,15 @@ def test_a_rerun_replaces_and_repeats_the_uids(tmp_path, predictor, clip):
     assert uids[0] == uids[1] and not set(uids[0]) & set(uids[2])
 
 
+def test_no_clip_of_another_patient_stays_in_the_study(tmp_path, predictor, clip):
+    for study, frames in ((1, (1, 2)), (2, (1,))):
+        for count in frames:
+            write_phantom_object(tmp_path / str(study) / f"{count}.dcm", clip[:count], study=study)
+        result = process_study([tmp_path / str(study)], tmp_path / "out", predictor, StudyOptions())
+    reports = [pydicom.dcmread(path) for path in (tmp_path / "out").rglob("report.dcm")]
+    assert len(result.clips) == 1 and [report.PatientID for report in reports] == ["PHANTOM2"]
+
+
 def test_two_pictures_in_one_object(tmp_path, predictor, clip):
     frame = clip[0]
     pair = np.concatenate([frame.image, np.zeros_like(frame.image)], axis=1)[None].repeat(2, axis=0)
