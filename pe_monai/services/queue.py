@@ -164,9 +164,9 @@ class StudyQueue:
         waiting = self.entries("incoming")
         if not waiting:
             return None
-        entry = self._move(waiting[0], "working")
-        write_text(entry.folder / "attempts", str(entry.attempts + 1))
-        return entry
+        entry = waiting[0]
+        write_text(entry.folder / "attempts", str(entry.attempts + 1))  # on a full disk it goes on waiting
+        return self._move(entry, "working")
 
     def put_back(self, entry: Entry) -> None:
         """Not the study's fault: it waits again, as if nobody had tried."""

@@ -36,16 +36,16 @@ def serve(queue: StudyQueue, receiver: Receiver, process: Process, destination: 
         worked = False
         try:
             worked = process_next(queue, process, tally, stop) is not None
+            if not stop and time.monotonic() >= send_at and queue.entries("outgoing"):
+                if send_waiting(queue, destination, 1, tally):
+                    wait = FIRST_WAIT
+                else:
+                    send_at = time.monotonic() + wait
+                    wait = min(2 * wait, LONGEST_WAIT)
         except OSError as e:
             if e.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             logger.error("the disk of the queue is full; make room, studies wait")
-        if not stop and time.monotonic() >= send_at and queue.entries("outgoing"):
-            if send_waiting(queue, destination, 1, tally):
-                wait = FIRST_WAIT
-            else:
-                send_at = time.monotonic() + wait
-                wait = min(2 * wait, LONGEST_WAIT)
         if not worked and not stop:
             receiver.tidy()
             due = send_at - time.monotonic()

@@ -19,11 +19,13 @@ from stub_server import StubServer
 pytest.importorskip("dicomweb_client", reason="needs the extra 'dicom'")
 
 from pe_monai.errors import FrameError  # noqa: E402
+from pe_monai.services import durable  # noqa: E402
 from pe_monai.services.dicomweb import DICOMwebServer  # noqa: E402
 from pe_monai.services.fetch import fetch_studies  # noqa: E402
 from pe_monai.services.login import open_session, read_login  # noqa: E402
 from pe_monai.services.queue import DEATHS, StudyQueue  # noqa: E402
 from pe_monai.services.retry import ServerError  # noqa: E402
+from pe_monai.services.serve import serve  # noqa: E402
 from pe_monai.services.stop import Stop  # noqa: E402
 from pe_monai.services.work import Tally, process_next, send_waiting  # noqa: E402
 
@@ -128,6 +130,30 @@ def test_full_disk_is_not_the_study_s_fault(tmp_path):
         with pytest.raises(OSError, match="No space"):
             process_next(queue, process, Tally())
         assert state(queue) == {"incoming": [name]}
+
+
+def test_a_service_outlives_a_full_disk(tmp_path, monkeypatch, caplog):
+    def write_text(path, text):
+        if path.name in full:
+            full.remove(path.name)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        durable.write_text(path, text)
+
+    class FewRounds(Stop):
+        def wait(self, seconds):
+            rounds.pop()
+            if not rounds:
+                self.set()
+
+    rounds, full, idle = [1] * 6, ["attempts", "outcome.json"], SimpleNamespace(tidy=lambda: None)
+    monkeypatch.setattr("pe_monai.services.queue.write_text", write_text)
+    with StudyQueue(tmp_path / "queue") as queue:
+        name, node = submit(queue, 1), Node()
+        uid = result_uids(ultrasound("1.2.3", 1)).pop()
+        full.append(queue._record(uid, node.name).name)
+        serve(queue, idle, stub_study, node, FewRounds())
+        assert state(queue) == {"done": [name]} and not full
+    assert caplog.text.count("the disk of the queue is full") == 3
 
 
 def test_deadly_study_is_set_aside(tmp_path):
