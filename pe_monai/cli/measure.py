@@ -105,6 +105,7 @@ def _measure(
     frames: list[FrameMeasurement] = []
     places: list[tuple[str, int]] = []
     times, origins, errors = None, set(), []
+    bad: dict[int, FrameError] = {}
     for file in files:
         try:
             measured, numbers, times, origin = _measure_file(file, companions, options)
@@ -112,6 +113,7 @@ def _measure(
             errors.append(e)
             frames.append(FrameMeasurement(reliable=False, reason="the file cannot be used"))
             places.append((str(file.path), 1))
+            bad[len(frames)] = e
             continue
         frames += measured
         places += [(str(file.path), number) for number in numbers]
@@ -121,7 +123,7 @@ def _measure(
     if len(origins) != 1:
         return None, errors
     clip = measure_clip(frames, times if len(files) == 1 else None, options.scale)
-    return MeasuredClip(name, *map(list, zip(*places, strict=True)), clip, origins.pop()), errors
+    return MeasuredClip(name, *map(list, zip(*places, strict=True)), clip, origins.pop(), bad), errors
 
 
 def _measure_file(

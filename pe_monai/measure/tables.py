@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class MeasuredClip:
         numbers: of each frame within its file, from 1.
         clip: its measurements.
         spacing_from: "file" or "given"; None without a pixel size.
+        bad_frames: why frames could not be used, by their place from 1; nothing was measured in them.
     """
 
     file: str
@@ -37,6 +38,7 @@ class MeasuredClip:
     numbers: Sequence[int]
     clip: ClipMeasurement
     spacing_from: str | None
+    bad_frames: Mapping[int, FrameError] = field(default_factory=dict)
 
 
 def write_measurements(
@@ -65,9 +67,9 @@ def write_measurements(
     folder = Path(folder)
     write_whole(folder / FILES[0], lambda partial: partial.write_text(text, encoding="utf-8"))
     rows = [row for measured in clips for row in frame_rows(measured)]
-    write_table(
-        folder / FILES[1], FRAME_COLUMNS, [*rows, *({"status": "error", "error": str(error)} for error in errors)]
-    )
+    listed = [error for measured in clips for error in measured.bad_frames.values()]
+    rows += [{"status": "error", "error": str(error)} for error in errors if error not in listed]
+    write_table(folder / FILES[1], FRAME_COLUMNS, rows)
     write_table(folder / FILES[2], CLIP_COLUMNS, [clip_row(measured) for measured in clips])
 
 
@@ -90,10 +92,13 @@ CLIP_COLUMNS = (
 
 def frame_rows(measured: MeasuredClip) -> Iterator[dict[str, Any]]:
     """A row a frame; thickness and place are those of its thickest region, the area that of all."""
-    for file, number, frame in zip(measured.files, measured.numbers, measured.clip.frames, strict=True):
-        row: dict[str, Any] = {
-            "file": file,
-            "frame": number,
+    frames = zip(measured.files, measured.numbers, measured.clip.frames, strict=True)
+    for place, (file, number, frame) in enumerate(frames, start=1):
+        row: dict[str, Any] = {"file": file, "frame": number}
+        if place in measured.bad_frames:
+            yield {**row, "status": "error", "error": str(measured.bad_frames[place])}
+            continue
+        row |= {
             "status": "ok",
             "regions": len(frame.regions),
             "thickness_mm": frame.thickness_mm,

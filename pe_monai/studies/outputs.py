@@ -51,11 +51,7 @@ def write_files(
     }
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     (folder / MARK).write_text(text, encoding="utf-8")
-    rows = (
-        {**row, **({"status": "error", "error": str(seen.bad_frames[n])} if n in seen.bad_frames else {})}
-        for n, row in enumerate(frame_rows(measured), start=1)
-    )
-    write_table(folder / "frames.csv", FRAME_COLUMNS, rows)
+    write_table(folder / "frames.csv", FRAME_COLUMNS, frame_rows(measured))
     if len(seen) > 1:
         (folder / "thickness.png").write_bytes(draw_curve(seen, kind="png"))
     write_picture(_draw_sheet(seen), folder / "contact_sheet.png")
@@ -95,7 +91,7 @@ def write_objects(
 def measured_clip(seen: SegmentedClip, name: str) -> MeasuredClip:
     """A clip as the tables take it, under a name that need not be its file's."""
     total = len(seen)
-    return MeasuredClip(name, [name] * total, range(1, total + 1), seen.measurement, seen.spacing_from)
+    return MeasuredClip(name, [name] * total, range(1, total + 1), seen.measurement, seen.spacing_from, seen.bad_frames)
 
 
 def _draw_sheet(seen: SegmentedClip) -> Any:

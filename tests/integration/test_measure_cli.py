@@ -170,6 +170,9 @@ def test_a_bad_file_leaves_an_unreliable_frame(measure, tmp_path):
     assert code == 1 and stdout.startswith("1 of 1 inputs") and stderr.count("\n") == 1 and "2.png" in stderr
     (clip,) = clips_of(tmp_path / "out")
     assert clip["unreliable_frames"] == [2] and clip["frames"][1]["reason"] == "the file cannot be used"
+    rows = frames_of(tmp_path / "out")
+    assert [row["status"] for row in rows] == ["ok", "error", "ok"] and rows[1]["file"].endswith("2.png")
+    assert rows[0]["thickness_px"] and not rows[1]["thickness_px"] and "2.png" in rows[1]["error"]
 
 
 def test_sectors_and_probabilities_by_name(measure, tmp_path):
