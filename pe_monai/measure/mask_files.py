@@ -12,14 +12,21 @@ import nibabel
 import numpy as np
 import torch
 
-from pe_monai.data.reader import ITK_SUFFIXES, MAX_PIXELS, NIFTI_SUFFIXES, PICTURE_SUFFIXES, FrameReader, to_uint8
+from pe_monai.data.reader import (
+    ITK_SUFFIXES,
+    MAX_PIXELS,
+    NIFTI_SUFFIXES,
+    PICTURE_SUFFIXES,
+    FrameReader,
+    quiet_itk,
+    read_itk_header,
+    to_uint8,
+)
+from pe_monai.data.spacing import MILLIMETRES, itk_spacing, nifti_interval, trusted_spacing
 from pe_monai.errors import FrameError
 from pe_monai.transforms.mask import THRESHOLD, DecodeMask
 
-SPACING_RANGE_MM = (0.01, 10.0)
 MAX_SOFT_SHARE = 0.1
-_MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
-_MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,9 @@ def read_masks(path: str | Path, sources: Sequence[str | Path] = (), max_pixels:
     """Read all masks of a file.
 
     Pictures have no pixel size. That of NIfTI counts if its unit is a length, or it has none but places the picture in
-    a scanner's or another space; that of NRRD and MetaImage always; but 1 x 1 mm does not, which is what writers put
-    where nothing is known, and nothing outside 0.01 to 10 mm. A Segmentation has that of its source.
+    a scanner's or another space; that of NRRD and MetaImage in mm, or in the unit that NRRD names; but 1 x 1 mm does
+    not, which is what writers put where nothing is known, and nothing outside 0.01 to 10 mm. A Segmentation has that of
+    its source.
 
     Args:
         path: the file; a NIfTI of more than one plane is a clip.
@@ -127,8 +135,8 @@ def _read_nifti_stack(path: Path) -> MaskFile | None:
                 raise FrameError(f"{path}: its frame {place + 1} cannot be read ({reason}); export it again.") from e
             yield _decode(plane[..., None], path)
 
-    step = _MILLISECONDS.get(image.header.get_xyzt_units()[1], 0) * float((*image.header.get_zooms(), 0, 0)[3])
-    times = tuple(step * place for place in range(frames)) if step > 0 and shape[2] == 1 else None
+    step = nifti_interval(image.header)
+    times = tuple(step * place for place in range(frames)) if step and shape[2] == 1 else None
     return MaskFile(masks(), _trusted_spacing(path, image.affine), times, tuple(range(1, frames + 1)))
 
 
@@ -136,18 +144,16 @@ def _trusted_spacing(path: Path, affine: np.ndarray) -> tuple[float, float] | No
     name = path.name.lower()
     if name.endswith(PICTURE_SUFFIXES):
         return None
-    factor = 1.0
-    if name.endswith(NIFTI_SUFFIXES):
-        header = nibabel.load(path).header
-        unit = header.get_xyzt_units()[0]
-        if unit not in _MILLIMETRES and not (int(header["sform_code"]) or int(header["qform_code"])):
-            return None
-        factor = _MILLIMETRES.get(unit, 1.0)
-    column, row = (float(length) * factor for length in np.linalg.norm(np.asarray(affine)[:3, :2], axis=0))
-    low, high = SPACING_RANGE_MM
-    if not (low <= row <= high and low <= column <= high) or np.allclose((row, column), 1.0, atol=1e-6):
+    if not name.endswith(NIFTI_SUFFIXES):
+        with quiet_itk():
+            return itk_spacing(read_itk_header(path), path)
+    header = nibabel.load(path).header
+    unit = header.get_xyzt_units()[0]
+    if unit not in MILLIMETRES and not (int(header["sform_code"]) or int(header["qform_code"])):
         return None
-    return row, column
+    factor = MILLIMETRES.get(unit, 1.0)
+    column, row = (float(length) * factor for length in np.linalg.norm(np.asarray(affine)[:3, :2], axis=0))
+    return trusted_spacing(row, column)
 
 
 def _read_segmentation(path: Path, sources: Sequence[str | Path]) -> MaskFile:

@@ -138,6 +138,16 @@ def test_itk_files(measure, tmp_path, suffix):
     assert float(frames_of(tmp_path / "out")[0]["thickness_mm"]) == pytest.approx(4, abs=0.15)
 
 
+@pytest.mark.parametrize("unit,thickness", [("cm", 4), ("pixel", None)])
+def test_unit_of_a_nrrd(measure, tmp_path, unit, thickness):
+    sizes = f"sizes: {MASK.shape[1]} {MASK.shape[0]}\nspacings: 0.025 0.05"
+    header = f'NRRD0004\ntype: uint8\ndimension: 2\n{sizes}\nencoding: raw\nunits: "{unit}" "{unit}"\n\n'
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + grey(MASK).tobytes())
+    assert measure(tmp_path / "a.nrrd", "-o", tmp_path / "out")[0] == 0
+    measured = frames_of(tmp_path / "out")[0]["thickness_mm"]
+    assert measured == "" if thickness is None else float(measured) == pytest.approx(thickness, abs=0.15)
+
+
 def test_a_nifti_of_many_frames_is_a_clip(measure, tmp_path):
     masks = np.stack([np.roll(MASK, shift, axis=0) for shift in range(4)])
     masks[2, 28:34] |= MASK[20:26]  # frame 3 is the thickest
