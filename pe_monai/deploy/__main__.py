@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the application and return its exit code."""
     options = build_parser().parse_args(arguments)
+    options.input = options.input.absolute()  # a name alone, such as 1, may be a word of a message
     start_log(options.log_level)
     logger.info("pe_monai %s. %s", __version__, RESEARCH_USE)
     aliases = Aliases(options.input)

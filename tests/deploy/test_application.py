@@ -101,6 +101,15 @@ def test_nothing_to_do(run_here, study, models, tmp_path):
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]["clips"] == 0
 
 
+def test_files_whose_names_are_words_of_a_message(run_here, monkeypatch, study, models, tmp_path):
+    for name in ("1", "2"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes((study / "ct.dcm").read_bytes()[: -int(name)])
+    monkeypatch.chdir(tmp_path / "in")
+    _, log = run_here("-i", ".", "-o", tmp_path / "out", "-m", models)
+    assert "file 1 of 2: is no ultrasound" in log
+
+
 def test_results_that_cannot_be_written(run_here, study, models, tmp_path):
     (tmp_path / "file").touch()
     code, log = run_here("-i", study, "-o", tmp_path / "file" / "out", "-m", models)
