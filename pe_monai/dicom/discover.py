@@ -55,7 +55,7 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], Se
         inputs: DICOM files, folders, DICOMDIR files or zip archives.
 
     Yields:
-        The studies by their UID, and why files could not be used.
+        The studies by their UID, apart for each Patient ID where one has several, and why files could not be used.
     """
     errors: list[FileError] = []
     with tempfile.TemporaryDirectory(prefix="pe_monai-") as scratch:
@@ -82,10 +82,11 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], Se
                 errors.append(FileError(name, str(e)))
             except OSError as e:
                 errors.append(FileError(name, f"cannot be read ({e.strerror or e})."))
-        studies: dict[str, list[tuple[Path, Dataset]]] = {}
+        studies: dict[tuple[str, str], list[tuple[Path, Dataset]]] = {}
         for path, header in found.values():
-            studies.setdefault(str(header.get("StudyInstanceUID") or ""), []).append((path, header))
-        yield [_study(uid, members, origins) for uid, members in sorted(studies.items())], errors
+            key = str(header.get("StudyInstanceUID") or ""), str(header.get("PatientID") or "")
+            studies.setdefault(key, []).append((path, header))
+        yield [_study(uid, members, origins) for (uid, _), members in sorted(studies.items())], errors
 
 
 def _study(uid: str, members: list[tuple[Path, Dataset]], origins: Mapping[Path, Path]) -> Study:

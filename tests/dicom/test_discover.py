@@ -43,6 +43,14 @@ def test_folder_with_several_studies_in_order(folder):
         assert {str(study.header.PatientName) for study in studies} == {"Phantom^1", "Phantom^2"}
 
 
+def test_two_patients_under_one_study_uid_are_apart(folder):
+    other = pydicom.dcmread(folder / "st1" / "IM1")
+    other.PatientID = "ANOTHER"
+    other.save_as(folder / "st1" / "IM1")
+    with find_studies([folder / "st1"]) as (studies, errors):
+        assert names(studies) == [["IM1"], ["IM2"]] and errors == []
+
+
 def test_zip_archive(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for path in folder.rglob("*"):
