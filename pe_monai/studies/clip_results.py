@@ -17,7 +17,6 @@ from pe_monai.studies.outputs import measured_clip, write_files, write_objects
 from pe_monai.studies.section import describe_clip
 
 if TYPE_CHECKING:
-    from pe_monai.data.clips import Clip
     from pe_monai.predictor import Predictor
     from pe_monai.report.page import ClipSection
     from pe_monai.studies.segmented import SegmentedClip
@@ -45,7 +44,7 @@ def write_results(
         facts["file"] = str(seen.clip.path)
     objects: list[str] = []
     if header is not None:
-        objects = write_objects(folder, header, seen, options, _algorithm(made_by, seen.clip, options))
+        objects = write_objects(folder, header, seen, options, _algorithm(made_by, seen, options))
     write_files(folder, seen, options, facts, made_by)
     return objects
 
@@ -78,14 +77,16 @@ def _first_and_count(seen: SegmentedClip) -> list[FileError]:
     return [FileError(seen.clip.path, f"{count} cannot be used, first: {first}")]
 
 
-def _algorithm(made_by: Mapping[str, Any], clip: Clip, options: StudyOptions) -> dict[str, Any]:
+def _algorithm(made_by: Mapping[str, Any], seen: SegmentedClip, options: StudyOptions) -> dict[str, Any]:
     """What made the objects; another choice of these is another series."""
+    clip, damage = seen.clip, [*seen.clip.faults, *seen.bad_frames]
     settings = {
         **{name: value for name, value in made_by["settings"].items() if name not in ("batch_size", "device")},
         "fractional": options.fractional,
         "scale": options.scale,
         "spacing": None if clip.spacing else options.spacing,
         "region": clip.name,
+        **({"damage": damage} if damage else {}),  # a whole copy that comes later has results of its own
     }
     return {
         "name": "pe_monai",

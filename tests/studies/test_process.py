@@ -147,6 +147,16 @@ def test_a_rerun_replaces_and_repeats_the_uids(tmp_path, predictor, clip):
     assert uids[0] == uids[1] and not set(uids[0]) & set(uids[2])
 
 
+def test_results_of_a_damaged_object_are_not_those_of_a_whole_one(tmp_path, predictor, clip):
+    path = write_phantom_object(tmp_path / "clip.dcm", clip[:3])
+    whole = process_study([path], tmp_path / "whole", predictor, StudyOptions())
+    path.write_bytes(path.read_bytes()[:-1000])
+    cut = process_study([path], tmp_path / "cut", predictor, StudyOptions())
+    assert len(cut.errors) == 1 and len(cut.objects) == 2
+    uids = {pydicom.dcmread(file).SOPInstanceUID for file in (*whole.objects, *cut.objects)}
+    assert len(uids) == 4  # an archive would keep the first of two of the same
+
+
 def test_no_clip_of_another_patient_stays_in_the_study(tmp_path, predictor, clip):
     for study, frames in ((1, (1, 2)), (2, (1,))):
         for count in frames:
