@@ -135,6 +135,41 @@ def test_brush_draws_and_eraser_removes(browser, page_server):
     wait(lambda: not label(page_server, "stillb_001").any())
 
 
+STROKE = """
+const done = arguments[0], canvas = document.getElementById("canvas"), box = canvas.getBoundingClientRect();
+const put = OffscreenCanvasRenderingContext2D.prototype.putImageData, boxes = [];
+OffscreenCanvasRenderingContext2D.prototype.putImageData = function (image, ...place) {
+  boxes.push(image.width * image.height);
+  put.call(this, image, ...place);
+};
+canvas.setPointerCapture = () => {}; // of a pointer that there is not
+const tell = (kind, x, y) => canvas.dispatchEvent(new PointerEvent(kind, {
+  pointerId: 1, clientX: box.left + box.width / 2 + x, clientY: box.top + box.height / 2 + y,
+}));
+const painted = () => new Promise((resolve) =>
+  requestAnimationFrame(() => setTimeout(() => resolve(canvas.toDataURL()))));
+(async () => {
+  const before = await painted();
+  tell("pointerdown", -300, 0);
+  for (let x = -300; x <= 100; x += 20) tell("pointermove", x, x / 3);
+  const largest = Math.max(...boxes);
+  const drawn = await painted();
+  tell("pointerup", 100, 100 / 3);
+  done([largest, drawn !== before, drawn === await painted()]);
+})();
+"""
+
+
+def test_a_stroke_draws_only_what_it_changes(browser):
+    open_frame(browser, "stillb_001")
+    keys(browser, webdriver.Keys.DELETE, "b")
+    wait(lambda: text(browser, "area") == "none")
+    largest, changed, as_if_drawn_whole = browser.execute_async_script(STROKE)
+    assert largest < 320 * 224 / 20
+    assert changed and as_if_drawn_whole
+    keys(browser, "z", "z")
+
+
 def test_outline_is_carried_to_the_next_frame_of_a_clip(browser, page_server):
     open_frame(browser, "beat@001")
     assert text(browser, "place") == "1 of 6"

@@ -31,7 +31,7 @@ export async function base64(blob) {
   return btoa(text);
 }
 
-// Set a disc, and the way to it from the last one, so that a quick stroke has no gaps.
+// Set a disc, and the way to it from the last one, so that a quick stroke has no gaps. Returns the box it lies in.
 export function paint(mask, width, height, from, to, radius, value) {
   const steps = Math.max(1, Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / Math.max(radius / 2, 0.5)));
   for (let step = 0; step <= steps; step++) {
@@ -43,20 +43,24 @@ export function paint(mask, width, height, from, to, radius, value) {
       }
     }
   }
+  const first = (a, b) => Math.max(0, Math.floor(Math.min(a, b) - radius));
+  const last = (a, b, size) => Math.min(size, Math.ceil(Math.max(a, b) + radius) + 1);
+  return { left: first(from.x, to.x), top: first(from.y, to.y),
+    right: last(from.x, to.x, width), bottom: last(from.y, to.y, height) };
 }
 
-// The edges between pixels inside and outside, as lines to stroke.
-export function outline(mask, width, height) {
+// The edges between pixels inside and outside, above and left of the pixels of a square, as lines to stroke.
+export function outline(mask, width, height, top, left, size) {
   const path = new Path2D();
-  const at = (row, column) => row >= 0 && column >= 0 && row < height && column < width && mask[row * width + column];
-  for (let row = 0; row <= height; row++) {
-    for (let column = 0; column <= width; column++) {
-      const here = at(row, column);
-      if (!here !== !at(row - 1, column)) {
+  for (let row = top; row <= Math.min(height, top + size - 1); row++) {
+    for (let column = left; column <= Math.min(width, left + size - 1); column++) {
+      const place = row * width + column;
+      const here = row < height && column < width && mask[place];
+      if (!here !== !(row && column < width && mask[place - width])) {
         path.moveTo(column, row);
         path.lineTo(column + 1, row);
       }
-      if (!here !== !at(row, column - 1)) {
+      if (!here !== !(column && row < height && mask[place - 1])) {
         path.moveTo(column, row);
         path.lineTo(column, row + 1);
       }

@@ -230,9 +230,10 @@ function drag(place) {
 function draw(place) {
   const erase = tool === "eraser" || tool === "remove" || (stroke.right && tool !== "eraser");
   if (!stroke.drawn) edit.mask = edit.mask.slice();
-  paint(edit.mask, edit.width, edit.height, stroke.place, place, view.brush || Number($("size").value), erase ? 0 : 1);
+  const radius = view.brush || Number($("size").value);
+  const box = paint(edit.mask, edit.width, edit.height, stroke.place, place, radius, erase ? 0 : 1);
   Object.assign(stroke, { place, drawn: true });
-  view.setMask(edit.mask);
+  view.setMask(edit.mask, box);
 }
 
 function release(place) {

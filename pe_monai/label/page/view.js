@@ -3,6 +3,9 @@
 
 import { outline } from "./mask.js";
 
+const TILE = 64; // side of the squares that the outline is kept in: a stroke changes few of them
+const FILL = new Uint32Array(Uint8Array.of(53, 194, 165, 255).buffer)[0];
+
 export class View {
   constructor(canvas, handlers) {
     this.canvas = canvas;
@@ -10,7 +13,7 @@ export class View {
     this.handlers = handlers;
     this.frame = null;
     this.fill = new OffscreenCanvas(1, 1);
-    this.path = new Path2D();
+    this.paths = new Map();
     this.clicks = [];
     this.callipers = [];
     this.opacity = 0.35;
@@ -25,19 +28,30 @@ export class View {
   show(frame) {
     const same = this.frame && this.frame.width === frame.width && this.frame.height === frame.height;
     this.frame = frame;
-    if (same) this.draw();
-    else this.fit();
+    if (same) return this.draw();
+    this.fill = new OffscreenCanvas(frame.width, frame.height);
+    this.paths.clear();
+    this.fit();
   }
 
-  setMask(mask) {
+  // the whole mask, or the box of it that has changed
+  setMask(mask, { left, top, right, bottom } = { left: 0, top: 0, right: this.frame.width, bottom: this.frame.height }) {
+    if (left >= right || top >= bottom) return;
     const { width, height } = this.frame;
-    this.path = outline(mask, width, height);
-    const image = new ImageData(width, height);
-    for (let place = 0; place < mask.length; place++) {
-      if (mask[place]) image.data.set([53, 194, 165, 255], 4 * place);
+    const image = new ImageData(right - left, bottom - top);
+    const pixels = new Uint32Array(image.data.buffer);
+    for (let row = top, place = 0; row < bottom; row++) {
+      for (let column = left; column < right; column++, place++) {
+        if (mask[row * width + column]) pixels[place] = FILL;
+      }
     }
-    this.fill = new OffscreenCanvas(width, height);
-    this.fill.getContext("2d").putImageData(image, 0, 0);
+    this.fill.getContext("2d").putImageData(image, left, top);
+    // the edges below and to the right belong to the pixels beyond
+    for (let row = top - (top % TILE); row <= bottom; row += TILE) {
+      for (let column = left - (left % TILE); column <= right; column += TILE) {
+        this.paths.set(`${row} ${column}`, outline(mask, width, height, row, column, TILE));
+      }
+    }
     this.draw();
   }
 
@@ -86,7 +100,7 @@ export class View {
       context.globalAlpha = 1;
       context.lineWidth = line(1.6);
       context.strokeStyle = "#35f0c4";
-      context.stroke(this.path);
+      for (const path of this.paths.values()) context.stroke(path);
       for (const [[row, column], [endRow, endColumn]] of this.callipers) {
         context.lineWidth = line(2);
         context.strokeStyle = "#ffcf70";
