@@ -262,6 +262,37 @@ def test_a_refused_click_does_not_stay(browser):
     browser.get_log("browser")  # tells of the refusal
 
 
+@pytest.mark.parametrize("milliseconds", [0, 1000])
+def test_a_refused_click_on_an_untouched_frame_leaves_no_draft(browser, page_server, milliseconds):
+    open_frame(browser, "beat@002")
+    assert label(page_server, "beat@002", "draft") is None
+    slow(browser, milliseconds)
+    click(browser, 160, 2)
+    wait(lambda: "outside the sector" in text(browser, "message"))
+    slow(browser, 0)
+    time.sleep(0.5)
+    open_frame(browser, "stilla_001")
+    assert label(page_server, "beat@002", "draft") is None
+    assert not browser.find_elements("css selector", '.changed[data-id="beat@002"]')
+    browser.get_log("browser")  # tells of the refusal
+
+
+def test_a_refused_click_on_a_saved_frame_leaves_no_draft(browser, page_server):
+    open_frame(browser, "beat@004")
+    keys(browser, "b")
+    click(browser, 60, 120)
+    keys(browser, "s")
+    wait(lambda: text(browser, "message") == "saved")
+    slow(browser, 1000)
+    keys(browser, "c")
+    click(browser, 160, 2)
+    wait(lambda: "outside the sector" in text(browser, "message"))
+    slow(browser, 0)
+    open_frame(browser, "stilla_001")
+    assert label(page_server, "beat@004", "draft") is None
+    browser.get_log("browser")  # tells of the refusal
+
+
 def test_undoing_a_click_leaves_the_answer_to_the_one_before(browser, page_server):
     open_cleared(browser, "stillc_001")
     slow(browser, 700)

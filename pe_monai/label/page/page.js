@@ -62,7 +62,7 @@ async function begin(frame, carried, mine) {
     if (!answer) continue;
     const mask = await decode(await answer.blob(), edit.width, edit.height);
     if (mine !== turn) return;
-    Object.assign(edit, { mask, base: mask, changed: tag === "draft" });
+    Object.assign(edit, { mask, base: mask, kept: mask, changed: tag === "draft" });
     list.mark(frame.id, { done: frame.done || tag === "final", changed: tag === "draft" });
     showEdit();
     return measure();
@@ -100,11 +100,13 @@ async function ask(mine = turn) {
     showMeasures(answer.measurement, answer);
     $("model").textContent = `model ${answer.version}`;
     if (edit.changed) keepDraft();
+    else edit.kept = mask; // nothing to keep until something was done to it
   } catch (error) {
     if (!wanted()) return;
     edit.waiting = false;
     // a click that was refused would be so again with every further one
     if (clicks.length && edit.past.length) Object.assign(edit, edit.past.pop());
+    list.mark(id, { changed: edit.changed });
     if (edit.waiting) await ask(mine); // those before it are still to be answered
     if (edit !== asking) return;
     showEdit();
@@ -127,7 +129,10 @@ async function measure() {
 
 // ---- changes, undone and done again ----
 
-const state = () => ({ mask: edit.mask.slice(), clicks: edit.clicks, base: edit.base, waiting: edit.waiting });
+const state = () => {
+  const { mask, clicks, base, waiting, changed } = edit;
+  return { mask: mask.slice(), clicks, base, waiting, changed };
+};
 
 function change(act, before = state()) {
   edit.past.push(before);
@@ -191,7 +196,7 @@ async function save() {
     const { id, mask, width, height } = saved;
     await send(id, mask, width, height, "final");
     const changed = saved.mask !== mask; // while it was sent
-    saved.changed = changed;
+    Object.assign(saved, { changed, kept: mask });
     list.mark(id, { done: true, changed });
     say("saved");
     later("saved", () => $("message").textContent === "saved" && say(""), 1500);
