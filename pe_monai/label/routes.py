@@ -153,7 +153,7 @@ def open_session(
     """Upload one image for several requests; archives are not unpacked."""
     if uncompress or len(files) != 1:
         raise HTTPException(400, "upload one frame; archives and folders are not taken.")
-    _suffix(files[0])
+    files[0].filename = f"upload{_suffix(files[0])}"  # any name is taken, also one that no disk would
     answer = session.create_session(background, False, min(max(expiry, 0), 86400), files)
     return {**answer, "session_info": _without_paths(answer["session_info"])}
 

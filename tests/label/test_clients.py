@@ -76,7 +76,7 @@ def test_polygons_are_told_to_cvat(client, label_server, tmp_path):
 def test_a_frame_of_the_clients_own_is_outlined_in_a_session(client, label_server, tmp_path):
     path = label_server.folder / "stilla_001.png"
     session = client.create_session(str(path))["session_id"]
-    assert client.get_session(session)["image"] == "stilla_001.png"
+    assert client.get_session(session)["image"] == "upload.png"
     in_session, _ = client.infer("effusion", "", dict(SLICER), session_id=session)
     sent, _ = client.infer("effusion", "", dict(SLICER), file=str(path))
     known, _ = client.infer("effusion", "stilla_001", dict(SLICER))

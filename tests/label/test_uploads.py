@@ -181,6 +181,18 @@ def test_an_unreadable_frame_does_not_tell_where_the_folder_is(label_server):
         requests.get(f"{url}/effusion/frames?refresh=true", timeout=60)
 
 
+@pytest.mark.parametrize("name", ["a" * 300 + ".png", "a\0b.png", "é" * 200 + ".PNG", ".png"])
+def test_the_name_of_an_upload_does_not_matter(label_server, name):
+    body = (label_server.folder / "stilla_001.png").read_bytes()
+    form = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode() + body
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    session = requests.put(f"{label_server.url}/session/", data=form + b"\r\n--x--\r\n", headers=headers, timeout=60)
+    assert session.status_code == 200
+    params = {"session_id": session.json()["session_id"], "output": "image"}
+    answer = requests.post(f"{label_server.url}/infer/effusion", params=params, data={"params": "{}"}, timeout=60)
+    assert answer.status_code == 200
+
+
 def test_notes_are_kept(label_server):
     address = f"{label_server.url}/datastore/image/info?image=stillb_001"
     assert requests.put(address, data={"info": json.dumps({"seen": "by me"})}, timeout=60).ok
