@@ -31,7 +31,7 @@ REACH = 4.0  # pixels of the network's input
 OWN = 0.75  # likewise
 FILL = 4.5  # likewise
 DOUBT = 0.25
-_KEPT = 64
+_MOST_BYTES = 128 << 20
 
 
 class Click(NamedTuple):
@@ -232,9 +232,15 @@ class InteractivePredictor:
         value = make()
         with self._lock:
             self._known[key] = value
-            while len(self._known) > _KEPT:
+            while len(self._known) > 1 and sum(map(_bytes, self._known.values())) > _MOST_BYTES:
                 self._known.popitem(last=False)
         return value
+
+
+def _bytes(kept: Any) -> int:
+    """Of a prepared frame, a mask, or a mask with its probabilities."""
+    parts = kept.values() if isinstance(kept, dict) else kept if isinstance(kept, tuple) else (kept,)
+    return sum(part.nbytes for part in parts)
 
 
 def _disk(click: Click, radius: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ from pe_monai.predictor import Prediction, Predictor
 from pe_monai.weights import record_hash
 
 SHIPPED = "shipped"
-_CACHED = 64
+_MOST_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Models:
         if key is not None:
             with self._loading:
                 self._cache[key, name] = prediction
-                while len(self._cache) > _CACHED:
+                while len(self._cache) > 1 and sum(map(_bytes, self._cache.values())) > _MOST_BYTES:
                     self._cache.popitem(last=False)
         return name, prediction
 
@@ -181,3 +181,7 @@ class Models:
                     self.clicks_missing = f"the interactive model is not there ({reason}); use brush and eraser."
                     raise WeightsError(self.clicks_missing) from e
             return self._interactive
+
+
+def _bytes(prediction: Prediction) -> int:
+    return sum(plane.nbytes for plane in (prediction.mask, prediction.probability, prediction.sector, prediction.frame))

@@ -25,7 +25,7 @@ from pe_monai.errors import FrameError
 
 LABELS, STATE = "labels", ".pe_monai"
 SINGLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")  # never opened to be listed
-_CHUNK, _KEPT = 16, 128
+_CHUNK, _MOST_BYTES = 16, 128 << 20
 Stamp = tuple[str, int, int]
 
 
@@ -121,7 +121,7 @@ class Studies:
             if stamp not in self._decoded:
                 raise FrameError(f"{frame.path}: its frame {frame.place + 1} cannot be decoded; export it again.")
             pixels = self._decoded[stamp]
-            while len(self._decoded) > _KEPT:
+            while len(self._decoded) > 1 and sum(kept.nbytes for kept in self._decoded.values()) > _MOST_BYTES:
                 self._decoded.popitem(last=False)
             return pixels
 

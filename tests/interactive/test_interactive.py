@@ -122,6 +122,20 @@ def test_one_more_click_is_one_more_run_however_many_there_are(interactive, phan
     assert len(runs) == 1 and all(last[click.row, click.column] for click in clicks)
 
 
+def test_answers_are_kept_up_to_a_size(interactive, phantom, monkeypatch):
+    sector = interactive.predict(phantom.image, []).sector
+    monkeypatch.setattr(interactive, "_run", lambda *_: np.zeros(sector.shape, np.float32))
+    monkeypatch.setattr(interactive, "_known", type(interactive._known)())
+    monkeypatch.setattr("pe_monai.interactive.predictor._MOST_BYTES", 20 * 5 * sector.size)
+    rows, columns = np.nonzero(sector)
+    clicks = [Click(int(rows[place]), int(columns[place]), True) for place in range(0, 4000, 100)]
+    for count in range(1, len(clicks) + 1):
+        interactive.predict(phantom.image, clicks[:count], np.zeros_like(sector))
+    answers = [value for key, value in interactive._known.items() if key[0] == "mask"]
+    assert 10 < len(answers) < 20
+    assert any(key[-1] == tuple(clicks) for key in interactive._known)
+
+
 def test_without_a_click_the_mask_stays(interactive, phantom):
     start = phantom.mask > 0
     assert np.array_equal(interactive.predict(phantom.image, [], start).mask, start)
