@@ -253,6 +253,39 @@ def test_what_is_drawn_while_the_label_is_sent_stays_a_draft(browser, page_serve
     wait(lambda: text(browser, "area") != "none")
 
 
+def test_the_browser_asks_before_it_leaves_what_is_not_yet_kept(browser, page_server):
+    open_frame(browser, "stillc_001")
+    asks = "return !dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    assert not browser.execute_script(asks)
+    slow(browser, 700)
+    keys(browser, "b")
+    click(browser, 60, 120)
+    assert browser.execute_script(asks)
+    wait(lambda: (mask := label(page_server, "stillc_001", "draft")) is not None and mask[120, 60])
+    wait(lambda: not browser.execute_script(asks))
+    keys(browser, "c")
+    click(browser, 40, 200)
+    assert browser.execute_script(asks)
+    wait(lambda: label(page_server, "stillc_001", "draft")[200, 40])
+    wait(lambda: not browser.execute_script(asks))
+    slow(browser, 0)
+
+
+def test_a_frame_that_does_not_come_leaves_the_one_in_hand_chosen(browser):
+    open_frame(browser, "beat@001")
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/effusion/frame?*"]})
+    keys(browser, webdriver.Keys.ARROW_RIGHT)
+    wait(lambda: text(browser, "message") == "the server does not answer")
+    assert browser.find_element("css selector", ".current").get_attribute("data-id") == "beat@001"
+    assert text(browser, "place") == "1 of 6"
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    keys(browser, webdriver.Keys.ARROW_RIGHT)  # past the one that did not come
+    wait(lambda: text(browser, "place") == "3 of 6")
+    settled(browser)
+    browser.get_log("browser")  # tells of the frame that did not come
+
+
 def test_a_refused_click_does_not_stay(browser):
     open_cleared(browser, "stillb_001")
     click(browser, 160, 2)

@@ -11,7 +11,9 @@ export async function request(path, options = {}) {
     headers["Content-Type"] = "application/json";
     options = { ...options, body: JSON.stringify(options.json) };
   }
-  const answer = await fetch(path, { ...options, headers });
+  const answer = await fetch(path, { ...options, headers }).catch(() => {
+    throw new Error("the server does not answer");
+  });
   if (answer.status === 401) {
     await (asking ??= login().finally(() => (asking = null)));
     return request(path, options);

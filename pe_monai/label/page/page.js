@@ -18,6 +18,7 @@ let heading = null; // the frame that was asked for last: in hand, or on its way
 let edit = null; // { id, width, height, mask, clicks, base, waiting, past, future, changed }
 let stroke = null;
 let sending = Promise.resolve();
+let unsent = 0;
 let ready = Promise.resolve(); // settled once the frame in hand has its outline
 let asked = 0;
 const timers = {};
@@ -48,7 +49,12 @@ async function open(id, carry = false) {
     ready = begin(list.find(id), carried, mine);
     await ready;
   } catch (error) {
-    if (mine === turn) say(error.message, true);
+    if (mine !== turn) return;
+    say(error.message, true);
+    if (edit) {
+      list.choose(edit.id); // the frame that is still in hand
+      showClip(edit.id);
+    }
   }
 }
 
@@ -183,7 +189,8 @@ async function saveDraft() {
 function send(id, mask, width, height, tag) {
   const sent = sending.catch(() => {}).then(async () => saveLabel(id, await encode(mask, width, height), tag));
   sending = sent;
-  return sent;
+  unsent++;
+  return sent.finally(() => unsent--);
 }
 
 async function save() {
@@ -397,7 +404,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   act();
 });
-addEventListener("beforeunload", () => saveDraft());
+addEventListener("beforeunload", (event) => {
+  const kept = !edit?.changed || (edit.kept === edit.mask && !edit.waiting);
+  if (kept && !unsent) return;
+  saveDraft();
+  event.preventDefault(); // the browser asks whether to leave
+});
 
 async function refresh(again = false) {
   const { frames } = await get(`effusion/frames?refresh=${again}`);
