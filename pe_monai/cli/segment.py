@@ -94,7 +94,8 @@ def run(options: argparse.Namespace) -> int:
         }
         rows = find_done(options.output, frames, predictor, kinds) if options.resume else []
         results = ResultFolder(options.output, **kinds, rows=rows)
-        write_manifest(Path(options.output), predictor, {}, 0)  # what a later run may go on from
+    # what a later run may go on from, and knows these results by
+    write_manifest(Path(options.output), predictor, {}, 0)
     for error in errors:
         _complain(error)
         if results is not None:
@@ -124,7 +125,7 @@ def _sort(inputs: list[str], output: str) -> tuple[list[FrameFile], list[FrameFi
     reader, earlier = FrameReader(), _earlier_results(inputs, output)
 
     def accept(path: Path) -> bool:
-        if any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in earlier):
+        if any(Path(os.path.realpath(path)).is_relative_to(folder) for folder in earlier):
             return False
         return path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path)
 
@@ -144,10 +145,14 @@ def _earlier_results(inputs: list[str], output: str) -> list[Path]:
     """Folders below the inputs that an earlier run filled: its masks and overlays are no frames."""
     from pe_monai.results import FOLDERS
 
-    folder, *given = (Path(os.path.abspath(path)) for path in (output, *inputs))
+    folder, *given = (Path(os.path.realpath(path)) for path in (output, *inputs))
     if not (folder / "manifest.json").is_file():
         return []
-    folders = [folder / kind for kind in FOLDERS] if folder in given else [folder]
+    folders = [folder]
+    if folder in given:
+        from pe_monai.studies.folder import MARK
+
+        folders = [folder / kind for kind in FOLDERS] + [mark.parent for mark in folder.glob(f"*/*/{MARK}")]
     return [place for place in folders if not any(path.is_relative_to(place) for path in given)]
 
 

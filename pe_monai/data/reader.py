@@ -177,12 +177,18 @@ def _kind(path: Path) -> str | None:
     for kind, suffixes in (("picture", PICTURE_SUFFIXES), ("nifti", NIFTI_SUFFIXES), ("itk", ITK_SUFFIXES)):
         if name.endswith(suffixes):
             return kind
-    return "itk" if path.is_file() and _has_dicom_mark(path) else None
+    try:
+        return "itk" if path.is_file() and _has_dicom_mark(path) else None
+    except OSError:  # it may be DICOM, and whoever reads it says what is wrong
+        return "itk"
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file has a DICOM suffix, or the mark of a DICOM file."""
-    return path.name.lower().endswith(DICOM_SUFFIXES) or path.is_file() and _has_dicom_mark(path)
+    try:
+        return path.name.lower().endswith(DICOM_SUFFIXES) or path.is_file() and _has_dicom_mark(path)
+    except OSError:  # no rights, say: whoever reads it as a frame says so
+        return False
 
 
 def _has_dicom_mark(path: Path) -> bool:

@@ -133,6 +133,45 @@ def test_results_below_the_frames_are_no_frames_of_the_next_run(segment, phantom
     assert code == 0 and stdout.startswith("1 of 1 inputs done"), "what is named is taken"
 
 
+def test_results_below_the_frames_are_known_by_another_path_and_by_their_clip(segment, phantom, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    clip = [Image.fromarray(phantom), Image.fromarray(phantom)]
+    clip[0].save(frames / "clip.tif", save_all=True, append_images=clip[1:])
+    (tmp_path / "link").symlink_to("frames")
+    for given in ("frames", "frames", "link"):
+        code, stdout, stderr = segment(tmp_path / given, "-o", frames)
+        assert (code, stderr) == (0, "") and stdout.startswith("1 of 1 inputs done")
+
+
+def test_what_a_killed_run_left_of_clips_is_no_frame(segment, phantom, tmp_path, monkeypatch):
+    clip = [Image.fromarray(phantom), Image.fromarray(phantom)]
+    clip[0].save(tmp_path / "clip.tif", save_all=True, append_images=clip[1:])
+    with monkeypatch.context() as patch:
+        patch.setattr("pe_monai.studies.write_table_of_clips", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert segment(tmp_path, "-o", tmp_path / "out")[0] == 130
+    assert (tmp_path / "out/clips/clip/contact_sheet.png").is_file()
+    assert segment(tmp_path, "-o", tmp_path / "out")[1].startswith("1 of 1 inputs done")
+
+
+@pytest.mark.parametrize("name", ["locked.png", "locked"])
+def test_a_file_that_may_not_be_opened_is_one_line_and_the_rest_is_done(segment, phantom, tmp_path, monkeypatch, name):
+    write_picture(phantom, tmp_path / "in" / "a.png")
+    locked = tmp_path / "in" / name
+    locked.write_bytes(b"what only its owner may read")
+    opened = Path.open
+
+    def refuse(path, *arguments, **options):  # rights do not keep root out
+        if path == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    code, stdout, stderr = segment(tmp_path / "in", "-o", tmp_path / "out")
+    assert code == 1 and stdout.startswith("1 of 2 inputs done")
+    assert stderr.count("\n") == 1 and str(locked) in stderr
+
+
 def test_overlay_shows_nothing_outside_the_sector(segment, tmp_path):
     frame = phantom_frame(8, background="black", thickness_mm=15)
     write_picture(frame.image, tmp_path / "in" / "a.png")
