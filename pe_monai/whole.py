@@ -21,8 +21,9 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # a thread's id, unlike a process's, is its own also where two threads write the same file
-    partial = path.with_name(f".partial-{threading.get_native_id()}-{path.name}")
+    # a thread's id, unlike a process's, is its own also where two threads write the same file; of the name only its
+    # end, since it may be as long as a file's can be: 255 bytes, up to 4 for a character
+    partial = path.with_name(f".partial-{threading.get_native_id()}-{path.name[-50:]}")
     try:
         write(partial)
         partial.replace(path)

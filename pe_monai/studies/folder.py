@@ -28,8 +28,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.exists() and not (path / MARK).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(17, "exists and holds no results of pe_monai; name another output folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (path.with_name(f".{kind}-{os.getpid()}-{path.name}") for kind in ("partial", "old"))
-    for left in _leftovers(path.parent, re.escape(path.name)):
+    name = path.name[-50:]  # with what stands before it, no longer than a file's name may be
+    partial, old = (path.with_name(f".{kind}-{os.getpid()}-{name}") for kind in ("partial", "old"))
+    for left in _leftovers(path.parent, re.escape(name)):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
     try:

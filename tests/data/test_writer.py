@@ -148,3 +148,9 @@ def test_the_saver_writes_every_mask_of_a_batch_to_its_place(mask, tmp_path):
     for name in ("frame.png", "a/frame.nii.gz"):
         assert np.array_equal(read(tmp_path / "out" / name).numpy()[..., 0].T, mask)
     assert np.allclose(read(tmp_path / "out/a/frame.nii.gz").affine, AFFINE, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "心" * 83 + ".png"])
+def test_the_longest_name_of_a_file_can_be_written(tmp_path, name):
+    write_picture(np.zeros((16, 16), np.uint8), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -64,3 +64,9 @@ def test_clips_of_an_earlier_run_leave_the_study(tmp_path):
     (tmp_path / "clip-notes").mkdir()
     drop_others(tmp_path, [tmp_path / "clip-1"])
     assert {path.name for path in tmp_path.iterdir()} == {"clip-1", "clip-notes"}
+
+
+def test_the_longest_name_of_a_folder(tmp_path):
+    fill(tmp_path / ("n" * 255), "first")
+    fill(tmp_path / ("n" * 255), "second")
+    assert [(path.name, (path / MARK).read_text()) for path in tmp_path.iterdir()] == [("n" * 255, "second")]
