@@ -7,7 +7,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -80,7 +82,10 @@ def start_process(model: tuple, folder: tuple, threads: int) -> None:
     from pe_monai.quick_start import import_monai_quickly
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)  # an absent GPU decoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    # an absent GPU decoder
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
     if model[0] is None:
         import_monai_quickly()
     import torch

@@ -46,8 +46,9 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_processes_leave_what_one_leaves(frames, single, tmp_path):
+def test_processes_leave_what_one_leaves(frames, single, tmp_path, capfd):
     assert segment(frames, tmp_path, "--workers", "2") == 1
+    assert capfd.readouterr().err.count("\n") == 1, "the line about the bad file alone"
     assert len(contents(single)) == 11
     assert contents(tmp_path) == contents(single)
 
