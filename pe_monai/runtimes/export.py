@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -105,6 +107,9 @@ def _replaceable(output: Path) -> bool:
         return False
     if not output.is_dir() or any(output.iterdir()) and not (output / MANIFEST).is_file():
         raise ExportError(f"{output}: it exists and is no earlier export; name another folder.")
+    inner = next((path.name for path in output.iterdir() if path.is_dir()), None)
+    if inner is not None:  # such as another export
+        raise ExportError(f"{output}: it holds {inner}, which would be deleted with it; name another folder.")
     return True
 
 
@@ -146,7 +151,10 @@ def _write_model(model: Any, kind: str, folder: Path, predictor: Predictor) -> N
         from monai.data import save_net_with_metadata
 
         extra = {name: text.encode() for name, text in texts.items() if name != "metadata.json"}
-        save_net_with_metadata(model, str(path), meta_values=json.loads(texts["metadata.json"]), more_extra_files=extra)
+        # PyTorch ends the process where it cannot write to a path
+        buffer = io.BytesIO()
+        save_net_with_metadata(model, buffer, meta_values=json.loads(texts["metadata.json"]), more_extra_files=extra)
+        path.write_bytes(buffer.getvalue())
     elif kind == "onnx":
         onnx = require("onnx")
         onnx.helper.set_model_props(model, texts)
@@ -193,7 +201,7 @@ def _compare(predictor: Predictor, folder: Path, precision: str, calibration: st
             if expected is None:  # a size that PyTorch itself does not take
                 continue
             found = session(batch)
-            difference = max(difference, float((found - expected).abs().max()))
+            difference = float(np.maximum(difference, float((found - expected).abs().max())))  # max() loses NaN
             if batch is images:
                 error = float((found.sigmoid() - expected.sigmoid()).abs().mean())
     agreement = {"max_logit_difference": difference, "mean_probability_error": error}

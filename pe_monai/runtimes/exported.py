@@ -39,7 +39,8 @@ def read_manifest(folder: str | Path) -> dict:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         precision, files = manifest["precision"], dict(manifest["files"])
-        known = precision in PRECISIONS[manifest["format"]] and set(MODEL_FILES[manifest["format"]]) <= set(files)
+        needed = {*MODEL_FILES[manifest["format"]], "inference.json"}
+        known = precision in PRECISIONS[manifest["format"]] and needed <= set(files)
         manifest["weights_sha256"]
     except (ValueError, KeyError, TypeError) as e:
         raise ExportError(f"{path}: it cannot be read ({' '.join(str(e).split())[:120]}); {remedy}.") from e

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +30,13 @@ MODULES = {"torchscript": "torch", "onnx": "onnxruntime", "openvino": "openvino"
 
 def files_below(folder):
     return sorted(path.name for path in folder.rglob("*"))
+
+
+def leave_out(folder, name):
+    manifest = read_manifest(folder)
+    del manifest["files"][name]
+    (folder / "export.json").write_text(json.dumps(manifest))
+    (folder / name).write_text("[]")
 
 
 @pytest.mark.parametrize("kind", MODEL_FILES)
@@ -96,6 +106,43 @@ def test_an_earlier_export_is_replaced_and_nothing_else(plain, exported, tmp_pat
     assert files_below(mine) == ["thesis.txt"]
 
 
+def test_an_export_within_an_earlier_one_is_not_deleted_with_it(plain, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "export")
+    shutil.copytree(exported, tmp_path / "export" / "bf16")
+    before = files_below(tmp_path)
+    with pytest.raises(ExportError, match="holds bf16"):
+        export_network(plain, "torchscript", "fp32", tmp_path / "export")
+    assert files_below(tmp_path) == before
+
+
+def test_an_export_that_is_not_a_number_in_some_size_is_not_kept(plain, tmp_path, monkeypatch):
+    opened = export_module.open_export
+
+    def open_broken(*given):
+        session = opened(*given)
+        return lambda images: session(images) * (torch.nan if len(images) == 3 else 1)
+
+    monkeypatch.setattr(export_module, "open_export", open_broken)
+    with pytest.raises(ExportError, match="differ from PyTorch's by nan"):
+        export_network(plain, "torchscript", "fp32", tmp_path / "new")
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_is_one_line_and_no_end_of_the_process(small_bundle, tmp_path):
+    """PyTorch ends the process from within where it cannot write to a path."""
+    code = (
+        "import sys; from pe_monai.cli import main\n"
+        "from pe_monai.runtimes import export\n"
+        "export.MODEL_FILES = {'torchscript': ('/dev/full',)}\n"
+        f"sys.exit(main(['export', '--bundle', {str(small_bundle)!r}, '--format', 'torchscript', '-o', 'new']))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 2, run.stderr
+    assert run.stderr.splitlines()[-1].startswith("pe_monai export: error: No space left on device")
+    assert files_below(tmp_path) == []
+
+
 def test_an_earlier_export_stays_where_it_cannot_be_replaced(plain, exported, tmp_path, monkeypatch):
     shutil.copytree(exported, tmp_path / "export")
     before = files_below(tmp_path)
@@ -123,6 +170,7 @@ def test_a_link_to_an_earlier_export_stays_a_link(plain, exported, tmp_path):
         (lambda folder: (folder / "export.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "export.json").write_text('{"format": "zip"}'), "cannot be read"),
         (lambda folder: (folder / "export.json").unlink(), "no exported network"),
+        (lambda folder: leave_out(folder, "inference.json"), "names no model"),
     ],
 )
 def test_a_damaged_export_is_refused(damage, words, exported, tmp_path):
