@@ -24,7 +24,7 @@ def find_done(
     """Rows of the frames that need not be segmented again.
 
     A frame is done if its row in ``frames.csv`` is whole and says so, and every file wanted of it is where it would be
-    written now and no older than the frame.
+    written now and no older than the frame and its arrival there.
 
     Args:
         folder: of the results.
@@ -73,6 +73,8 @@ def _has_files(folder: Path, frame: FrameFile, row: dict, kinds: Mapping[str, bo
     if kinds["overlays"]:
         wanted.append(folder / "overlays" / f"{frame.stem}.png")
     try:
-        return min(path.stat().st_mtime for path in wanted) >= frame.path.stat().st_mtime
+        source = frame.path.stat()
+        # a copy may keep the time of its original, but not that of its own arrival
+        return min(path.stat().st_mtime for path in wanted) >= max(source.st_mtime, source.st_ctime)
     except OSError:
         return False

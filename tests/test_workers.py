@@ -93,6 +93,18 @@ def test_a_frame_whose_results_lie_elsewhere_now_is_done_again(frames, tmp_path)
     assert contents(out) == contents(tmp_path / "afresh")
 
 
+def test_a_frame_that_an_older_file_has_replaced_is_done_again(frames, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(frames / "0.png", folder / "x.png")
+    assert segment(folder, out, "--no-overlays") == 0
+    before = contents(out)
+    shutil.copy(frames / "1.png", folder / "x.png")
+    os.utime(folder / "x.png", (0, 0))  # as cp -p, rsync and unzip keep the time of a file
+    assert segment(folder, out, "--no-overlays", "--resume") == 0
+    assert contents(out) != before
+
+
 def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
     before = contents(single)
     assert segment(frames, single, "--resume", "--threshold", "0.77") == 2
