@@ -177,18 +177,12 @@ def _kind(path: Path) -> str | None:
     for kind, suffixes in (("picture", PICTURE_SUFFIXES), ("nifti", NIFTI_SUFFIXES), ("itk", ITK_SUFFIXES)):
         if name.endswith(suffixes):
             return kind
-    try:
-        return "itk" if path.is_file() and _has_dicom_mark(path) else None
-    except OSError:  # it may be DICOM, and whoever reads it says what is wrong
-        return "itk"
+    return "itk" if path.is_file() and _has_dicom_mark(path) else None
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file has a DICOM suffix, or the mark of a DICOM file."""
-    try:
-        return path.name.lower().endswith(DICOM_SUFFIXES) or path.is_file() and _has_dicom_mark(path)
-    except OSError:  # no rights, say: whoever reads it as a frame says so
-        return False
+    return path.name.lower().endswith(DICOM_SUFFIXES) or path.is_file() and _has_dicom_mark(path)
 
 
 def _has_dicom_mark(path: Path) -> bool:
@@ -196,7 +190,7 @@ def _has_dicom_mark(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"  # DICOM PS3.10, section 7.1
     except OSError:
-        return True  # it may be one: who reads it says why it cannot be read
+        return not path.suffix  # then it may be one; whoever reads it says why it cannot be read
 
 
 @contextlib.contextmanager
