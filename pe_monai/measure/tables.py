@@ -139,7 +139,7 @@ def clip_row(measured: MeasuredClip) -> dict[str, Any]:
     }
 
 
-NOT_UTF8 = "backslashreplace"  # what a table does with file names in another encoding, such as GBK of a Windows zip
+NOT_UTF8 = "backslashreplace"  # for file names in another encoding, such as GBK of a Windows zip
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from pe_monai.measure.tables import NOT_UTF8
 from pe_monai.report.drawing import CALLIPER, DOUBTFUL, OUTLINE
 from pe_monai.whole import write_whole
 
@@ -90,7 +91,7 @@ def write_page(
         facts=list((facts or {}).items()),
         colours={"outline": OUTLINE, "doubtful": DOUBTFUL, "calliper": CALLIPER},
     )
-    return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8", errors=NOT_UTF8))
 
 
 def picture_uri(picture: np.ndarray, quality: int = 88) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import zipfile
 
 import nibabel
@@ -131,10 +132,10 @@ def test_no_name_of_a_bad_file_whatever_it_looks_like(tmp_path, predictor, clip,
 
 
 def test_identifiers_on_request(tmp_path, predictor, clip):
-    path = write_phantom_object(tmp_path / "Phantom_One.dcm", clip[:1])
+    path = write_phantom_object(tmp_path / os.fsdecode(b"Phantom_One\xff.dcm"), clip[:1])
     result = process_study([path], tmp_path / "out", predictor, StudyOptions(include_identifiers=True))
     page = result.pages[0].read_text()
-    assert "Phantom^1" in page and "Phantom_One.dcm" in page
+    assert "Phantom^1" in page and "Phantom_One\\udcff.dcm" in page
 
 
 def test_a_rerun_replaces_and_repeats_the_uids(tmp_path, predictor, clip):
