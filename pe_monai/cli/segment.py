@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -199,6 +200,7 @@ def _segment_clips(
         scale=options.scale,
         include_identifiers=options.include_identifiers,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was unpacked goes
     output, result = Path(options.output), StudyResult()
     if objects and not all(map(find_spec, ("pydicom", "highdicom"))):
         result.errors += [FileError(path, "DICOM needs pip install 'pe_monai[dicom]'.") for path in objects]

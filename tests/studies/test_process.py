@@ -7,6 +7,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
+import tempfile
+import time
 import zipfile
 
 import nibabel
@@ -230,6 +233,27 @@ def test_what_an_archive_held_is_called_by_its_name(tmp_path, predictor, clip):
     assert sorted(str(error).partition(": ")[0] for error in result.errors) == [
         str(inside / name) for name in ("colour.dcm", "ct.dcm")
     ]
+
+
+def test_a_run_told_to_end_leaves_no_pictures(tmp_path, clip, monkeypatch):
+    def told_to_end(predictor, frames):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)  # a signal may reach the main thread a little later
+        yield from ()
+
+    write_phantom_object(tmp_path / "good.dcm", clip[:1])
+    with zipfile.ZipFile(tmp_path / "exam.zip", "w") as archive:
+        archive.write(tmp_path / "good.dcm", "good.dcm")
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setattr(Predictor, "predict_clip", told_to_end)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit):
+            main(["segment", str(tmp_path / "exam.zip"), "-o", str(tmp_path / "out"), "--device", "cpu"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list((tmp_path / "scratch").iterdir()) == list((tmp_path / "out" / "study-1").iterdir()) == []
 
 
 def test_clips_without_dicom(tmp_path, predictor, clip):
