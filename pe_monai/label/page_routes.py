@@ -139,7 +139,7 @@ def _training() -> dict[str, Any] | None:
         "epochs": task["request"].get("max_epochs"),
         "dice": float(epochs[-1][2]) if epochs else None,
         "result": results[-1] if results and task["status"] == "DONE" else None,
-        "last": lines[-1][-300:] if lines else "",
+        "last": app_instance().folder.hide(lines[-1])[-300:] if lines else "",
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import json
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
@@ -16,6 +17,7 @@ from typing import Any
 import jwt
 import requests
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
@@ -66,8 +68,10 @@ def fill(app: FastAPI) -> None:
         _take_over(app, login.router)
     for router in (page_routes.router, page_routes.api, routes.router):
         app.include_router(router)
-    for module in (info, *_TASKS, datastore, model):
-        _take_over(app, module.router, _KEPT.get(module), [Depends(_check_task)] if module in _TASKS else [])
+    for module in (info, datastore, model):
+        _take_over(app, module.router, _KEPT.get(module))
+    for module in _TASKS:
+        _take_over(app, module.router, checks=[Depends(_check_task)], told=_without_folder)
     for error, code in ((FrameError, 400), (WeightsError, 503), (MONAILabelException, 400), (OSError, 507)):
         app.add_exception_handler(error, functools.partial(_answer, code))
     app.add_exception_handler(requests.RequestException, _answer_login)
@@ -85,7 +89,13 @@ def fill(app: FastAPI) -> None:
     )
 
 
-def _take_over(app: FastAPI, router: APIRouter, wanted: Collection[str] | None = None, checks: Any = ()) -> None:
+def _take_over(
+    app: FastAPI,
+    router: APIRouter,
+    wanted: Collection[str] | None = None,
+    checks: Any = (),
+    told: Callable[[Any], Any] | None = None,
+) -> None:
     """Give an application requests of MONAI Label, of ``wanted`` paths only those that change nothing.
 
     They are coroutines that never wait for anything: one that writes an archive, say, would hold up everybody.
@@ -94,7 +104,7 @@ def _take_over(app: FastAPI, router: APIRouter, wanted: Collection[str] | None =
         if wanted is None or (route.path in wanted and route.methods == {"GET"}):
             app.add_api_route(
                 route.path,
-                _in_a_thread(route.endpoint),
+                _in_a_thread(route.endpoint, told),
                 methods=route.methods,
                 response_model=route.response_model,
                 tags=route.tags,
@@ -121,14 +131,22 @@ async def _check_task(request: Request, run_sync: bool = False, user: Any = rout
             read_settings(settings)
 
 
-def _in_a_thread(call: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+def _without_folder(answer: Any) -> Any:
+    """How a task is going; what it printed names files."""
+    return json.loads(app_instance().folder.hide(json.dumps(jsonable_encoder(answer), ensure_ascii=False)))
+
+
+def _in_a_thread(
+    call: Callable[..., Coroutine[Any, Any, Any]], told: Callable[[Any], Any] | None = None
+) -> Callable[..., Any]:
     """The same as a plain function, which FastAPI runs beside its event loop.
 
     MONAI Label asks the login's realm from coroutines, too: one that hangs would hold up every request of everybody.
     """
 
     def plain(**arguments: Any) -> Any:
-        return asyncio.run(call(**arguments))
+        answer = asyncio.run(call(**arguments))
+        return told(answer) if told else answer
 
     plain.__name__ = call.__name__
     plain.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
@@ -140,9 +158,7 @@ async def _answer(code: int, request: Request, error: Exception) -> JSONResponse
     if isinstance(error, OSError):
         logger.error("%s", error)
         text = f"the file could not be written or read ({error.strerror or 'input or output error'})."
-    # where the folder lies is nobody's business
-    text = text.replace(f"{app_instance().folder.root}{os.sep}", "").encode(errors="replace").decode()
-    return JSONResponse({"detail": text}, code)
+    return JSONResponse({"detail": app_instance().folder.hide(text).encode(errors="replace").decode()}, code)
 
 
 async def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -147,6 +147,10 @@ class Studies:
         with self._lock:
             return self._clip(frame, stamp).spacing or self.spacing
 
+    def hide(self, text: str) -> str:
+        """A text for clients: where the folder lies is nobody's business."""
+        return text.replace(f"{self.root}{os.sep}", "").replace(str(self.root), "FOLDER")
+
     def affine(self, frame: Frame) -> np.ndarray:
         """Where the frame lies, 4x4 RAS; that of a picture as ITK, and so 3D Slicer, reads it: the identity in LPS."""
         if frame.clip is None and frame.path.name.lower().endswith((*NIFTI_SUFFIXES, *ITK_STACK_SUFFIXES)):

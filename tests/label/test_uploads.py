@@ -84,6 +84,7 @@ def test_many_frames_at_once_open_no_path_and_need_no_gpu(label_server):
             break
         time.sleep(0.2)
     assert state["status"] == "DONE", state
+    assert state["details"] and str(label_server.folder) not in json.dumps(state)
     answer = requests.post(f"{url}/infer/effusion?image=stilla_001&output=image", timeout=60)
     kept = np.asarray(Image.open(label_server.folder / "labels/many/stilla_001.png"))
     assert np.array_equal(kept > 0, np.asarray(Image.open(io.BytesIO(answer.content))) > 0)
