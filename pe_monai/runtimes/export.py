@@ -163,7 +163,10 @@ def _write_model(model: Any, kind: str, folder: Path, predictor: Predictor) -> N
         for name, text in texts.items():
             model.set_rt_info(text, ["pe_monai", name.partition(".")[0]])
         # halves of weights would save space at the price of the agreement with PyTorch
-        require("openvino").save_model(model, path, compress_to_fp16=False)
+        try:
+            require("openvino").save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as e:  # such as "basic_ios::clear: iostream error" on a full disk
+            raise ExportError(f"{folder}: OpenVINO cannot write there ({e}); is the disk full?") from e
 
 
 def _manifest(predictor: Predictor, kind: str, precision: str, folder: Path) -> dict:

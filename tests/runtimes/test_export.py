@@ -143,6 +143,22 @@ def test_a_full_disk_is_one_line_and_no_end_of_the_process(small_bundle, tmp_pat
     assert files_below(tmp_path) == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_openvino_on_a_full_disk_is_told_as_that(plain, tmp_path, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+    save = openvino.save_model
+
+    def save_on_full_disk(model, path, **options):
+        for suffix in (".xml", ".bin"):
+            Path(path).with_suffix(suffix).symlink_to("/dev/full")
+        save(model, path, **options)
+
+    monkeypatch.setattr(openvino, "save_model", save_on_full_disk)
+    with pytest.raises(ExportError, match="cannot write there .* is the disk full"):
+        export_network(plain, "openvino", "fp32", tmp_path / "new")
+    assert files_below(tmp_path) == []
+
+
 def test_an_earlier_export_stays_where_it_cannot_be_replaced(plain, exported, tmp_path, monkeypatch):
     shutil.copytree(exported, tmp_path / "export")
     before = files_below(tmp_path)
