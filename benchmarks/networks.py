@@ -74,7 +74,8 @@ def _runtimes(
     sessions = {}
     folded = fold_batch_norm(network)
     try:
-        model = to_openvino(folded, images[:2])
+        # with all images, since MONAI's FlexibleUNet keeps the number of those that it is converted with
+        model = to_openvino(folded, images)
         precisions = ("fp32", "bf16") if has_fast_bf16() else ("fp32",)
         sessions |= {f"openvino {precision}": openvino_session(model, precision) for precision in precisions}
         if calibration:
@@ -82,7 +83,7 @@ def _runtimes(
     except Exception as e:  # not installed, or a peer that cannot be converted
         print(f"openvino: left out ({' '.join(str(e).split())[:100]})", file=sys.stderr)
     try:
-        sessions["onnx fp32"] = onnx_session(to_onnx(folded, images[:2]).SerializeToString(), "fp32")
+        sessions["onnx fp32"] = onnx_session(to_onnx(folded, images).SerializeToString(), "fp32")
     except Exception as e:  # some peers have no export of dynamic size
         print(f"onnx: left out ({' '.join(str(e).split())[:100]})", file=sys.stderr)
     inferers = {REFERENCE: FrameInferer(amp=False)}
@@ -92,7 +93,7 @@ def _runtimes(
     for name, inferer in inferers.items():
         works[name] = torch.inference_mode()(lambda inferer=inferer: inferer(images, network))
     for name, session in sessions.items():
-        if not _agrees(session, network, images[:2]):
+        if not _agrees(session, network, images):
             print(f"{name}: left out, since it does not compute what PyTorch does", file=sys.stderr)
             continue
         works[name] = lambda session=session: session(images)
