@@ -10,6 +10,7 @@ import torch
 from benchmarks import networks
 
 
+@pytest.mark.slow
 def test_every_runtime_computes_the_whole_batch():
     """MONAI's FlexibleUNet keeps the number of images that it is converted with."""
     pytest.importorskip("openvino")
