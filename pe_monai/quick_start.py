@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from typing import Any
@@ -29,6 +31,12 @@ class _Absent(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname in UNUSED:
             raise ModuleNotFoundError(f"{fullname} is not needed here", name=fullname)
+
+
+def quiet_absent_decoder() -> None:
+    """Keep MONAI from announcing that an optional GPU decoder is absent; nothing here uses it."""
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
 
 
 def import_monai_quickly() -> None:

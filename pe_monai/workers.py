@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -79,13 +77,11 @@ def segment_in_processes(
 
 def start_process(model: tuple, folder: tuple, threads: int) -> None:
     """Make a process ready for :func:`segment_part`: its predictor, where results go and which, and its threads."""
-    from pe_monai.quick_start import import_monai_quickly
+    from pe_monai.quick_start import import_monai_quickly, quiet_absent_decoder
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    # an absent GPU decoder
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
+    quiet_absent_decoder()
     if model[0] is None:
         import_monai_quickly()
     import torch

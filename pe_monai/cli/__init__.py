@@ -9,11 +9,11 @@ import importlib
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 
 from pe_monai import __version__
 from pe_monai.errors import find_user_error
+from pe_monai.quick_start import quiet_absent_decoder
 
 COMMANDS = {
     "segment": "outline effusion in frames, clips and DICOM",
@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    # MONAI announces that an optional GPU decoder is absent; nothing here uses it
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
+    quiet_absent_decoder()
     try:
         return options.run(options)
     except KeyboardInterrupt:

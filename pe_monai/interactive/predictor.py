@@ -20,6 +20,7 @@ from skimage.draw import disk
 from skimage.measure import label
 
 from pe_monai.errors import BundleError, FrameError
+from pe_monai.kept import drop_oldest
 from pe_monai.measure import frame_score, frame_uncertainty
 from pe_monai.paths import bundle_dir, configs_dir
 from pe_monai.predictor import Prediction, Predictor
@@ -31,7 +32,6 @@ REACH = 4.0  # pixels of the network's input
 OWN = 0.75  # likewise
 FILL = 4.5  # likewise
 DOUBT = 0.25
-_MOST_BYTES = 128 << 20
 
 
 class Click(NamedTuple):
@@ -232,8 +232,7 @@ class InteractivePredictor:
         value = make()
         with self._lock:
             self._known[key] = value
-            while len(self._known) > 1 and sum(map(_bytes, self._known.values())) > _MOST_BYTES:
-                self._known.popitem(last=False)
+            drop_oldest(self._known, _bytes)
         return value
 
 

@@ -20,12 +20,12 @@ import numpy as np
 from pe_monai.data import write_whole
 from pe_monai.errors import BundleError, WeightsError
 from pe_monai.interactive import Click, InteractivePredictor
+from pe_monai.kept import drop_oldest
 from pe_monai.paths import bundle_dir
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.weights import record_hash
 
 SHIPPED = "shipped"
-_MOST_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,7 @@ class Models:
         if key is not None:
             with self._loading:
                 self._cache[key, name] = prediction
-                while len(self._cache) > 1 and sum(map(_bytes, self._cache.values())) > _MOST_BYTES:
-                    self._cache.popitem(last=False)
+                drop_oldest(self._cache, _bytes)
         return name, prediction
 
     def correct(

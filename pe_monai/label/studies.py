@@ -22,10 +22,11 @@ from pe_monai.data.clips import Clip
 from pe_monai.data.reader import NIFTI_SUFFIXES, SUFFIXES, is_dicom
 from pe_monai.data.video import VIDEO_SUFFIXES
 from pe_monai.errors import FrameError
+from pe_monai.kept import drop_oldest
 
 LABELS, STATE = "labels", ".pe_monai"
 SINGLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")  # never opened to be listed
-_CHUNK, _MOST_BYTES = 16, 128 << 20
+_CHUNK = 16
 Stamp = tuple[str, int, int]
 
 
@@ -121,8 +122,7 @@ class Studies:
             if stamp not in self._decoded:
                 raise FrameError(f"{frame.path}: its frame {frame.place + 1} cannot be decoded; export it again.")
             pixels = self._decoded[stamp]
-            while len(self._decoded) > 1 and sum(kept.nbytes for kept in self._decoded.values()) > _MOST_BYTES:
-                self._decoded.popitem(last=False)
+            drop_oldest(self._decoded, lambda kept: kept.nbytes)
             return pixels
 
     def stamp(self, frame: Frame) -> Stamp:

@@ -126,7 +126,7 @@ def test_answers_are_kept_up_to_a_size(interactive, phantom, monkeypatch):
     sector = interactive.predict(phantom.image, []).sector
     monkeypatch.setattr(interactive, "_run", lambda *_: np.zeros(sector.shape, np.float32))
     monkeypatch.setattr(interactive, "_known", type(interactive._known)())
-    monkeypatch.setattr("pe_monai.interactive.predictor._MOST_BYTES", 20 * 5 * sector.size)
+    monkeypatch.setattr("pe_monai.kept.MOST_BYTES", 20 * 5 * sector.size)
     rows, columns = np.nonzero(sector)
     clicks = [Click(int(rows[place]), int(columns[place]), True) for place in range(0, 4000, 100)]
     for count in range(1, len(clicks) + 1):

@@ -18,8 +18,7 @@ SIDE = 100
 
 @pytest.fixture(autouse=True)
 def limit(monkeypatch):
-    for module in (models, studies):
-        monkeypatch.setattr(module, "_MOST_BYTES", 10 * SIDE**2)
+    monkeypatch.setattr("pe_monai.kept.MOST_BYTES", 10 * SIDE**2)
 
 
 def test_predictions(tmp_path):
