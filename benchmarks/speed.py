@@ -18,6 +18,7 @@ from benchmarks.timing import write_csv
 from benchmarks.whole_path import REFERENCE, compare_paths, predictors
 from pe_monai.data import load_datalist, phantom_frame, write_picture
 from pe_monai.inferers import has_fast_bf16
+from pe_monai.report.sheet import choose_frames
 from pe_monai.runtimes import read_manifest
 from pe_monai.runtimes.accuracy import read_labels
 
@@ -86,8 +87,8 @@ def _frames(options: argparse.Namespace, output: Path) -> tuple[list[Path], dict
     """Files to time, evenly spread over the validation frames, and the annotated ones; phantoms without a data set."""
     if options.data:
         items = load_datalist("clip", "validation", options.data)
-        step = max(1, len(items) // options.frames)
-        return [Path(item["image"]) for item in items[::step]][: options.frames], read_labels(items)
+        chosen = choose_frames(len(items), options.frames)
+        return [Path(items[place]["image"]) for place in chosen], read_labels(items)
     files = []
     for seed in range(options.frames):
         path = output / "phantoms" / f"{seed}.png"

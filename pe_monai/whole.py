@@ -1,11 +1,15 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all, whenever the process dies."""
+"""Files and folders that are there whole or not at all, whenever the process dies."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -30,3 +34,42 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill beside ``path``; it takes that name, in the place of what was there, if nothing goes wrong.
+
+    What killed runs left of the same name goes, too.
+
+    Args:
+        path: the folder to be; missing folders above it are made.
+
+    Raises:
+        OSError: what the operating system says.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.name[-50:]  # with what stands before it, no longer than a file's name may be
+    partial, old = (path.with_name(f".{kind}-{os.getpid()}-{name}") for kind in ("partial", "old"))
+    for left in find_leftovers(path.parent, re.escape(name)):
+        shutil.rmtree(left, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def find_leftovers(folder: Path, name: str) -> list[Path]:
+    """Folders that killed runs of :func:`replace_folder` left.
+
+    Args:
+        folder: where to look.
+        name: regular expression of the last 50 characters of the name that they would have taken.
+    """
+    pattern = re.compile(rf"\.(partial|old)-\d+-{name}")
+    return [path for path in folder.glob(".*") if pattern.fullmatch(path.name)]

@@ -65,10 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     quiet_absent_decoder()
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print(f"pe_monai {options.command}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        return 141  # 128 + SIGPIPE, as shells have it
     except Exception as e:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

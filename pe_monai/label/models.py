@@ -154,8 +154,9 @@ class Models:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(p.name[:4]) for p in self.folder.iterdir() if p.name[:4].isdecimal()), default=0)
+        for left in self.folder.glob(".partial-*"):  # of a server that was killed
+            shutil.rmtree(left, ignore_errors=True)
         partial = self.folder / f".partial-{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         shutil.copy(weights, partial / "model.pt")
         digest = record_hash(partial / "model.pt")

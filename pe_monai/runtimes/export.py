@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +20,13 @@ from pe_monai import __version__
 from pe_monai.data import load_datalist, phantom_frame
 from pe_monai.errors import DatasetError, ExportError, FrameError
 from pe_monai.predictor import Predictor
+from pe_monai.report.sheet import choose_frames
 from pe_monai.runtimes.accuracy import mean_dice, read_labels, with_session
 from pe_monai.runtimes.convert import quantize, require, to_onnx, to_openvino, to_torchscript
 from pe_monai.runtimes.exported import MANIFEST, MODEL_FILES, PRECISIONS, open_export
 from pe_monai.runtimes.fold import fold_batch_norm
 from pe_monai.weights import sha256_of
+from pe_monai.whole import replace_folder
 
 MAX_DIFFERENCE = 1e-4
 MAX_PROBABILITY_ERROR = 0.01
@@ -65,10 +66,8 @@ def export_network(
     """
     _check(kind, precision, calibration)
     output = Path(output).resolve()  # where a link leads, so that the link stays
-    replaced = _replaceable(output)
-    partial, old = (output.with_name(f".{word}-{os.getpid()}-{output.name}") for word in ("partial", "old"))
-    partial.mkdir(parents=True)
-    try:
+    _check_replaceable(output)
+    with replace_folder(output) as partial:
         model = _convert(predictor, kind, precision, calibration, frames)
         _write_model(model, kind, partial, predictor)
         for name in ("metadata.json", "inference.json"):
@@ -77,12 +76,6 @@ def export_network(
         _write_json(manifest, partial / MANIFEST)
         manifest["agreement"] = _compare(predictor, partial, precision, calibration)
         _write_json(manifest, partial / MANIFEST)
-        if replaced:
-            output.replace(old)
-        partial.replace(output)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 
@@ -99,18 +92,17 @@ def _check(kind: str, precision: str, calibration: str | Path | None) -> None:
         require(module)
 
 
-def _replaceable(output: Path) -> bool:
-    """Whether there is an earlier export."""
+def _check_replaceable(output: Path) -> None:
+    """Refuse what is neither absent nor empty nor an earlier export."""
     if output == Path.cwd():
         raise ExportError(f"{output}: is the present folder, which cannot be replaced; name another one.")
     if not output.exists():
-        return False
+        return
     if not output.is_dir() or any(output.iterdir()) and not (output / MANIFEST).is_file():
         raise ExportError(f"{output}: it exists and is no earlier export; name another folder.")
     inner = next((path.name for path in output.iterdir() if path.is_dir()), None)
     if inner is not None:  # such as another export
         raise ExportError(f"{output}: it holds {inner}, which would be deleted with it; name another folder.")
-    return True
 
 
 def _convert(predictor: Predictor, kind: str, precision: str, calibration: str | Path | None, frames: int) -> Any:
@@ -122,7 +114,7 @@ def _convert(predictor: Predictor, kind: str, precision: str, calibration: str |
     if precision != "int8":
         return model
     items = load_datalist("clip", "training", calibration)
-    paths = [item["image"] for item in items[:: max(1, len(items) // frames)][:frames]]
+    paths = [items[place]["image"] for place in choose_frames(len(items), frames)]
     return quantize(model, [image.numpy() for image in _prepared(predictor, paths)])
 
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-MARK = "measurements.json"
+from pe_monai.whole import find_leftovers, replace_folder
+
+MARK, PAGE = "measurements.json", "report.html"
 
 
 @contextlib.contextmanager
@@ -27,20 +28,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not (path / MARK).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(17, "exists and holds no results of pe_monai; name another output folder", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.name[-50:]  # with what stands before it, no longer than a file's name may be
-    partial, old = (path.with_name(f".{kind}-{os.getpid()}-{name}") for kind in ("partial", "old"))
-    for left in _leftovers(path.parent, re.escape(name)):
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with replace_folder(path) as partial:
         yield partial
-        if path.exists():
-            path.rename(old)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def drop_others(study: Path, clips: Collection[Path]) -> None:
@@ -51,11 +40,22 @@ def drop_others(study: Path, clips: Collection[Path]) -> None:
         clips: the folders that belong to it now.
     """
     earlier = [path for path in study.glob("clip-*") if path not in clips and (path / MARK).is_file()]
-    for path in (*earlier, *_leftovers(study, r"clip-\d+")):
+    for path in (*earlier, *find_leftovers(study, r"clip-\d+")):
         shutil.rmtree(path)
 
 
-def _leftovers(folder: Path, name: str) -> list[Path]:
-    """Folders that runs which were killed left of results with a name like this pattern."""
-    pattern = re.compile(rf"\.(partial|old)-\d+-{name}")
-    return [path for path in folder.glob(".*") if pattern.fullmatch(path.name)]
+def drop_other_studies(output: Path, studies: Collection[Path]) -> None:
+    """Remove the studies of an earlier run of more studies; folders that hold anything else stay, and a run of none
+    leaves them all.
+
+    Args:
+        output: the folder of all studies.
+        studies: the folders that belong to it now.
+    """
+    for path in output.glob("study-*") if studies else ():
+        if path not in studies and re.fullmatch(r"study-\d+", path.name) and _holds_results_alone(path):
+            shutil.rmtree(path)
+
+
+def _holds_results_alone(study: Path) -> bool:
+    return all((path / MARK).is_file() if path.is_dir() else path.name == PAGE for path in study.iterdir())

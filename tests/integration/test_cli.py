@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import binary_dilation
-from small_bundle import run_python
+from small_bundle import python_environment, run_python
 
 import pe_monai.predictor
 from pe_monai.cli import COMMANDS, main
@@ -473,6 +474,30 @@ def test_in_a_pipe_there_is_no_bar_and_no_traceback(tiny_bundle, phantom, tmp_pa
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [
+        sys.executable,
+        "-m",
+        "pe_monai",
+        "phantom",
+        "data",
+        "--folds",
+        "1",
+        "--clips",
+        "1",
+        "--size",
+        "64",
+        "96",
+    ]
+    run = subprocess.run(
+        command, stdout=theirs, stderr=subprocess.PIPE, cwd=tmp_path, env=python_environment(), check=False
+    )
+    os.close(theirs)
+    assert (run.returncode, run.stderr) == (141, b"")
 
 
 def test_on_a_terminal_there_is_a_bar(segment, phantom, tmp_path, monkeypatch):

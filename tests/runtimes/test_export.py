@@ -92,8 +92,9 @@ def test_an_earlier_export_is_replaced_and_nothing_else(plain, exported, tmp_pat
     folder = tmp_path / "export"
     shutil.copytree(exported, folder)
     (folder / "stale").touch()
+    (tmp_path / ".partial-7-export").mkdir()  # of a run that was killed
     export_network(plain, "torchscript", "fp32", folder)
-    assert not (folder / "stale").exists() and read_manifest(folder)
+    assert not (folder / "stale").exists() and read_manifest(folder) and list(tmp_path.iterdir()) == [folder]
     monkeypatch.setattr(export_module, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         export_network(plain, "torchscript", "fp32", folder)
