@@ -27,6 +27,7 @@ from pe_monai.errors import FrameError
 from pe_monai.transforms.mask import THRESHOLD, DecodeMask
 
 MAX_SOFT_SHARE = 0.1
+MAX_INDICES = 8
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,10 @@ def _decode(array: np.ndarray, path: Path) -> np.ndarray:
     if ((planes > 31) & (planes < 224)).any(axis=0).mean() > MAX_SOFT_SHARE:
         raise FrameError(f"{path}: is no mask, it has many shades of grey; give masks that are 0 and 255, or 0 and 1.")
     values = np.flatnonzero(np.bincount(planes.ravel()))
-    # a label map of another index is not empty, which it would be read as
-    if len(planes) == 1 and len(values) == 2 and values[0] == 0 and 1 < values[1] <= THRESHOLD:
-        raise FrameError(f"{path}: is no mask, it is 0 and {values[1]}; give masks that are 0 and 255, or 0 and 1.")
+    # a label map of another index, or of several, is not empty, which it would be read as
+    if len(planes) == 1 and len(values) <= MAX_INDICES and values[0] == 0 and 1 < values[-1] <= THRESHOLD:
+        found = f"{', '.join(map(str, values[:-1]))} and {values[-1]}"
+        raise FrameError(f"{path}: is no mask, it is {found}; give masks that are 0 and 255, or 0 and 1.")
     return DecodeMask()(torch.from_numpy(planes.copy()))[0].numpy() > 0
 
 

@@ -120,11 +120,16 @@ def test_masks_that_cannot_be_used_are_all_named(items, phantom_root, tmp_path):
         score_masks(folder, "clip", "validation", phantom_root)
 
 
-def test_a_label_map_of_another_index_is_refused_and_not_empty(items, phantom_root, tmp_path):
+@pytest.mark.parametrize(("heart", "found"), [(0, "0 and 2"), (1, "0, 1 and 2")])
+def test_a_label_map_of_another_index_is_refused_and_not_empty(items, phantom_root, tmp_path, heart, found):
     folder = write_truth(items, tmp_path / "masks", "png")
     for path in folder.glob("*.png"):
-        Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * 2).save(path)
-    with pytest.raises(DatasetError, match="frames cannot be scored: .*it is 0 and 2; give masks that are 0 and 255"):
+        effusion = np.asarray(Image.open(path)) > 0
+        effusion[:9] = False
+        planes = effusion.astype(np.uint8) * 2
+        planes[:9] = heart
+        Image.fromarray(planes).save(path)
+    with pytest.raises(DatasetError, match=f"frames cannot be scored: .*it is {found}; give masks that are 0 and 255"):
         score_masks(folder, "clip", "validation", phantom_root)
 
 
