@@ -188,6 +188,8 @@ def _segment_clips(
 ) -> StudyResult:
     from pe_monai.errors import FileError, FrameError
     from pe_monai.studies import StudyOptions, StudyResult, process_clips, process_study, write_table_of_clips
+    from pe_monai.studies.folder import find_other_studies
+    from pe_monai.studies.process import TABLE
 
     if options.video == "mp4" and find_spec("av") is None:
         raise FrameError("--video mp4 needs PyAV: pip install 'pe_monai[video]', or take --video gif.")
@@ -206,6 +208,10 @@ def _segment_clips(
         result.errors += [FileError(path, "DICOM needs pip install 'pe_monai[dicom]'.") for path in objects]
     elif objects:
         result += process_study(objects, output, predictor, wanted)
+        earlier = find_other_studies(output, [page.parent for page in result.pages])
+        if earlier:
+            some = ", ".join(path.name for path in earlier[:3]) + (", …" if len(earlier) > 3 else "")
+            print(f"pe_monai segment: {output}: {some}: of an earlier run, not in {TABLE}", file=sys.stderr)
     if clips:
         names = [clip.stem for clip in clips]
         result += process_clips([clip.path for clip in clips], names, output / "clips", predictor, wanted)

@@ -16,7 +16,7 @@ from pe_monai.dicom.discover import Study, find_studies
 from pe_monai.errors import FrameError
 from pe_monai.studies import StudyOptions, StudyResult, process, write_table_of_clips
 from pe_monai.studies.clip_results import note_clip, write_results
-from pe_monai.studies.folder import drop_other_studies, drop_others, whole_folder
+from pe_monai.studies.folder import drop_others, whole_folder
 from pe_monai.studies.segmented import SegmentedClip, segment_clip
 
 if TYPE_CHECKING:
@@ -135,9 +135,6 @@ class Run:
                     run.result.pages.append(page)
                 total += run.result
             self.output.mkdir(parents=True, exist_ok=True)
-            drop_other_studies(
-                self.output, [self.output / f"study-{number + 1}" for number in range(len(self.studies))]
-            )
             write_table_of_clips(self.output, total, self.options)
             return total
 

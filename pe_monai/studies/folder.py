@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pe_monai.whole import find_leftovers, replace_folder
 
-MARK, PAGE = "measurements.json", "report.html"
+MARK = "measurements.json"
+_NUMBERED = re.compile(r"study-(\d+)")
 
 
 @contextlib.contextmanager
@@ -44,18 +45,12 @@ def drop_others(study: Path, clips: Collection[Path]) -> None:
         shutil.rmtree(path)
 
 
-def drop_other_studies(output: Path, studies: Collection[Path]) -> None:
-    """Remove the studies of an earlier run of more studies; folders that hold anything else stay, and a run of none
-    leaves them all.
+def find_other_studies(output: Path, studies: Collection[Path]) -> list[Path]:
+    """The studies that an earlier run left in an output folder, by number; they are whole, and perhaps still wanted.
 
     Args:
         output: the folder of all studies.
-        studies: the folders that belong to it now.
+        studies: the folders that belong to the present run.
     """
-    for path in output.glob("study-*") if studies else ():
-        if path not in studies and re.fullmatch(r"study-\d+", path.name) and _holds_results_alone(path):
-            shutil.rmtree(path)
-
-
-def _holds_results_alone(study: Path) -> bool:
-    return all((path / MARK).is_file() if path.is_dir() else path.name == PAGE for path in study.iterdir())
+    found = {int(match[1]): path for path in output.glob("study-*") if (match := _NUMBERED.fullmatch(path.name))}
+    return [found[number] for number in sorted(found) if found[number] not in studies]

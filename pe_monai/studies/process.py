@@ -15,7 +15,7 @@ from pe_monai.measure.tables import CLIP_COLUMNS, write_table
 from pe_monai.report.page import ClipSection, write_page
 from pe_monai.results import provenance
 from pe_monai.studies.clip_results import note_clip, write_results
-from pe_monai.studies.folder import PAGE, drop_other_studies, drop_others, whole_folder
+from pe_monai.studies.folder import drop_others, whole_folder
 from pe_monai.studies.options import StudyOptions, StudyResult
 from pe_monai.studies.segmented import segment_clip
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pe_monai.dicom.reader import UltrasoundClip
     from pe_monai.predictor import Predictor
 
-TABLE = "clips.csv"
+PAGE, TABLE = "report.html", "clips.csv"
 
 
 def process_study(
@@ -55,7 +55,6 @@ def process_study(
         result.errors += errors
         for number, study in enumerate(studies, start=1):
             _process_one(study, number, Path(output) / f"study-{number}", predictor, options, result)
-        drop_other_studies(Path(output), [Path(output) / f"study-{number + 1}" for number in range(len(studies))])
     return result
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from pe_monai.studies.folder import MARK, PAGE, drop_other_studies, drop_others, whole_folder
+from pe_monai.studies.folder import MARK, drop_others, find_other_studies, whole_folder
 
 
 def fill(path, text: str) -> None:
@@ -66,15 +66,11 @@ def test_clips_of_an_earlier_run_leave_the_study(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"clip-1", "clip-notes"}
 
 
-def test_studies_of_an_earlier_run_go(tmp_path):
-    for number in (1, 2, 3, 10):
-        fill(tmp_path / f"study-{number}" / "clip-1", "results")
-        (tmp_path / f"study-{number}" / PAGE).write_text("page")
-    (tmp_path / "study-3" / "notes.txt").write_text("mine")
-    drop_other_studies(tmp_path, [])
-    assert len(list(tmp_path.iterdir())) == 4
-    drop_other_studies(tmp_path, [tmp_path / "study-1"])
-    assert {path.name for path in tmp_path.iterdir()} == {"study-1", "study-3"}
+def test_studies_of_an_earlier_run_are_found(tmp_path):
+    for name in ("study-1", "study-2", "study-10", "study-notes"):
+        (tmp_path / name).mkdir()
+    found = find_other_studies(tmp_path, [tmp_path / "study-1"])
+    assert [path.name for path in found] == ["study-2", "study-10"]
 
 
 def test_the_longest_name_of_a_folder(tmp_path):

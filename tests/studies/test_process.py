@@ -170,6 +170,18 @@ def test_no_clip_of_another_patient_stays_in_the_study(tmp_path, predictor, clip
     assert len(result.clips) == 1 and [report.PatientID for report in reports] == ["PHANTOM2"]
 
 
+def test_studies_of_an_earlier_run_are_named_and_stay(tmp_path, clip, capsys):
+    one, two = (write_phantom_object(tmp_path / f"{study}.dcm", clip[:1], study=study) for study in (1, 2))
+    other = pydicom.dcmread(two)
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    other.save_as(two)
+    for given, said in (((one, two), ""), ((one,), "study-2: of an earlier run, not in clips.csv")):
+        assert main(["segment", *map(str, given), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 0
+        err = capsys.readouterr().err
+        assert said in err and ("earlier run" in err) == bool(said)
+    assert (tmp_path / "out" / "study-2" / "report.html").is_file()
+
+
 def test_two_pictures_in_one_object(tmp_path, predictor, clip):
     frame = clip[0]
     pair = np.concatenate([frame.image, np.zeros_like(frame.image)], axis=1)[None].repeat(2, axis=0)
