@@ -22,6 +22,7 @@ COLOURS = ("#8a94a0", "#0b5cad", "#d1581c", "#2f8f5b", "#8b4fa8", "#b08900", "#1
 LINES = ("-", "--", ":")
 _SOFT = "#8a94a0"
 _WIDTH, _HEIGHT = 4.4, 3.7
+_WIDE = 1000  # from the first to the last number of a logarithmic axis
 
 
 def make_figures(results: Sequence[Result]) -> dict[str, bytes]:
@@ -84,10 +85,12 @@ def as_svg(name: str, parts: Sequence[str], draw: Callable[[Axes, str], None], h
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """Few plain numbers on a logarithmic axis, where powers of ten would overlap within a decade."""
+    """Plain numbers on a logarithmic axis: powers of ten, and 2 and 5 times these where that leaves room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.axes.autoscale_view()
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < _WIDE * low else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     axis.set_minor_formatter(NullFormatter())
 
