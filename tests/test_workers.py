@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -137,29 +136,6 @@ def test_processes_end_with_the_one_that_is_killed():
     except subprocess.TimeoutExpired:
         os.kill(worker, signal.SIGKILL)
         pytest.fail("the worker outlives the process that started it")
-
-
-def test_ctrl_c_ends_all_processes_and_the_rest_is_done_later(frames, tmp_path):
-    folder, out = tmp_path / "in", tmp_path / "out"
-    folder.mkdir()
-    for number in range(200):
-        shutil.copy(frames / "0.png", folder / f"{number}.png")
-    options = ("segment", str(folder), "-o", str(out), "--no-overlays", "--device", "cpu", "--batch-size", "1")
-    command = [sys.executable, "-m", "pe_monai", *options, "--workers", "2"]
-    run = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    for _ in range(1200):
-        if list(out.glob("masks/*.png")) or run.poll() is not None:
-            break
-        time.sleep(0.1)
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does, to all of them
-    _, said = run.communicate(timeout=60)
-    assert (run.returncode, said) == (130, "pe_monai segment: interrupted\n")
-    assert 0 < len(list(out.glob("masks/*.png"))) < 200
-    for path in sorted(folder.iterdir())[6:]:
-        path.unlink()
-    assert main([*options, "--resume"]) == 0
-    with (out / "frames.csv").open(newline="") as file:
-        assert [row["status"] for row in csv.DictReader(file)] == ["ok"] * 6
 
 
 def test_a_part_is_done_or_not():
