@@ -60,6 +60,8 @@ def replace_folder(path: Path) -> Iterator[Path]:
             path.rename(old)
         partial.rename(path)
     finally:
+        if old.exists() and not path.exists():  # it could not be replaced after all
+            old.rename(path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

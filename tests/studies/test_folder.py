@@ -37,6 +37,15 @@ def test_failure_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_was_there_comes_back_where_it_cannot_be_replaced(tmp_path):
+    target = tmp_path / "clip-1"
+    fill(target, "first")
+    with pytest.raises(FileNotFoundError), whole_folder(target) as folder:
+        folder.rmdir()
+    assert (target / MARK).read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_folder_or_file_of_someone_else_is_not_replaced(tmp_path):
     other, file = tmp_path / "photos", tmp_path / "file"
     other.mkdir()
