@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -62,7 +63,9 @@ def segment_in_processes(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, start_process, (model, folder, threads)) as pool:
         try:
-            for future in as_completed([pool.submit(segment_part, part) for part in parts]):
+            with _interrupts_held():  # processes start with the first parts
+                futures = [pool.submit(segment_part, part) for part in parts]
+            for future in as_completed(futures):
                 for row, error in future.result():
                     results.add_row(row)
                     yield FrameError(error) if error else None
@@ -73,6 +76,19 @@ def segment_in_processes(
             ) from e
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C comes afterwards; processes that are started meanwhile never get it, not even before their first line."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_process(model: tuple, folder: tuple, threads: int) -> None:

@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -136,6 +138,34 @@ def test_processes_end_with_the_one_that_is_killed():
     except subprocess.TimeoutExpired:
         os.kill(worker, signal.SIGKILL)
         pytest.fail("the worker outlives the process that started it")
+
+
+@pytest.mark.parametrize("moment", ["processes start", "frames are done"])
+def test_ctrl_c_ends_all_processes_and_the_rest_is_done_later(frames, tmp_path, moment):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(200):
+        shutil.copy(frames / "0.png", folder / f"{number}.png")
+    options = ("segment", str(folder), "-o", str(out), "--no-overlays", "--device", "cpu", "--batch-size", "1")
+    command = [sys.executable, "-m", "pe_monai", *options, "--workers", "2"]
+    run = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    for _ in range(6000):
+        started = len(children.read_text().split()) > 2  # the third is multiprocessing's own
+        if run.poll() is not None or (started and moment == "processes start") or list(out.glob("masks/*.png")):
+            break
+        time.sleep(0.01)
+    if moment == "processes start":
+        time.sleep(0.1)  # they import what Python itself needs
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does, to all of them
+    _, said = run.communicate(timeout=60)
+    assert said == "pe_monai segment: interrupted\n"
+    assert run.returncode == 130 and len(list(out.glob("masks/*.png"))) < 200
+    for path in sorted(folder.iterdir())[6:]:
+        path.unlink()
+    assert main([*options, "--resume"]) == 0
+    with (out / "frames.csv").open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["ok"] * 6
 
 
 def test_a_part_is_done_or_not():
