@@ -16,6 +16,7 @@ SPACING_RANGE_MM = (0.01, 5.0)
 _CENTIMETRES = 3
 _MIN_SIDE = 32
 _OVERLAP = 0.5
+_BORDER = 2  # pixels: pictures side by side may state the line between them twice
 _FORMATS = {1: "2D", 2: "M-mode", 3: "spectral Doppler", 4: "waveform", 5: "graphics"}
 _TISSUE, _COLOUR = 1, 2
 _LAYOUT = ("2D", "M-mode", "spectral Doppler")
@@ -50,9 +51,17 @@ class Region:
 
     def overlap(self, other: Region) -> float:
         """Pixels in common, as a share of the smaller region."""
+        height, width = self._common(other)
+        return height * width / min(self.area, other.area)
+
+    def lies_under(self, other: Region) -> bool:
+        """Whether they share more than a border."""
+        return min(self._common(other)) > _BORDER
+
+    def _common(self, other: Region) -> tuple[int, int]:
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
         width = min(self.right, other.right) - max(self.left, other.left)
-        return max(0, height) * max(0, width) / min(self.area, other.area)
+        return max(0, height), max(0, width)
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ def find_views(header: Dataset) -> list[View]:
         return [View(None, None, tuple(notes))]
     colour = [region for region in layout if region.kind == "2D colour flow"]
     tissue = _distinct([region for region in layout if region.kind in ("2D tissue", "2D")])
-    usable = [region for region in tissue if not any(region.overlap(other) for other in colour)]
+    usable = [region for region in tissue if not any(region.lies_under(other) for other in colour)]
     if not usable:
         kinds = ", ".join(sorted({region.kind for region in layout if region not in tissue}))
         kinds = kinds.replace("2D colour flow", "colour Doppler")

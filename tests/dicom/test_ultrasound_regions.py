@@ -94,6 +94,17 @@ def test_doppler_and_m_mode():
     assert view.box == (slice(0, 200), slice(0, 150))
 
 
+@pytest.mark.parametrize("left, beside", [(148, True), (147, False)])
+def test_colour_beside_the_picture_may_share_its_border(left, beside):
+    regions = image(region(LEFT), region((0, left, 200, 300), data=2))
+    if beside:
+        (view,) = find_views(regions)
+        assert view.box == (slice(0, 200), slice(0, 150))
+    else:
+        with pytest.raises(FrameError, match="colour Doppler"):
+            find_views(regions)
+
+
 def test_regions_outside_the_frame_or_tiny_do_not_count():
     (view,) = find_views(image(region((500, 500, 600, 600)), region((0, 0, 8, 8)), region((0, 0, 999, 999))))
     assert view.box is None and view.spacing == pytest.approx((0.5, 0.25))
