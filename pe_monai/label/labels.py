@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
 import shutil
 import tempfile
@@ -18,11 +20,15 @@ from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
 from pe_monai.measure.mask_files import read_mask
 
-FINAL, ORIGINAL, DRAFT = "final", "original", "draft"
+FINAL, ORIGINAL, DRAFT = "final", "original", "draft"  # each browser's drafts have a tag that begins so
 EXTENSIONS = {".png": ".png", ".nii": ".nii", ".nii.gz": ".nii.gz", ".nrrd": ".nrrd", ".seg.nrrd": ".nrrd"}
 # a label of another size than its frame is read up to here, to tell both sizes
 _PIXELS_TO_COMPARE = 2_000_000
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+
+class OvertakenError(Exception):
+    """Someone else has saved another label than the one that was to be replaced."""
 
 
 class Labels:
@@ -65,16 +71,40 @@ class Labels:
         path = self._files.get(tag, {}).get(frame.id)
         return None if path is None else read_mask(path)
 
-    def save(self, frame: Frame, mask: np.ndarray, tag: str = FINAL) -> Path:
+    def revision(self, frame: Frame, tag: str = FINAL) -> str:
+        """What tells the label of a frame from every other of that frame; "" if there is none."""
+        path = self._files.get(tag, {}).get(frame.id)
+        try:
+            return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        except FileNotFoundError:
+            return ""
+
+    def is_newer(self, frame: Frame, tag: str, than: str) -> bool:
+        """Whether the label of one tag was saved after that of another; False where one is missing."""
+        paths = self.tags(frame.id)
+        try:
+            return paths[tag].stat().st_mtime_ns > paths[than].stat().st_mtime_ns
+        except (KeyError, FileNotFoundError):
+            return False
+
+    def save(
+        self, frame: Frame, mask: np.ndarray, tag: str = FINAL, replaces: str | None = None, ends: str = ""
+    ) -> str:
         """Keep a mask; the one before it is replaced once this one is complete.
 
         Args:
             frame: the frame.
             mask: (H, W), non-zero inside.
-                tag: "final" for one that a person approved, which ends its draft; "draft"; "original" for the model's.
+            tag: "final" for one that a person approved; "original" for the model's; "draft-" and a browser's name.
+            replaces: revision of the label that it was made from, "" for none; None replaces whatever there is.
+            ends: tag of the draft that it ends.
+
+        Returns:
+            Its revision.
 
         Raises:
             FrameError: the mask has another size than the frame, or the tag is no plain word.
+            OvertakenError: there is another label than the one to be replaced.
             OSError: it cannot be written.
         """
         if not _TAG.fullmatch(tag):
@@ -84,12 +114,23 @@ class Labels:
             given, wanted = (f"{width} x {height}" for height, width in (mask.shape, size))
             raise FrameError(f"{frame.id}: the label is {given} pixels, the frame {wanted}; give one of the same size.")
         path = self.studies.root / LABELS / tag / f"{frame.id}.png"
+        mask = np.asarray(mask) > 0
         with self._lock:
-            write_picture((np.asarray(mask) > 0).astype(np.uint8) * 255, path)
+            if replaces is not None and self.revision(frame, tag) != replaces and not self._holds(frame, tag, mask):
+                raise OvertakenError(f"{frame.id}: another label was saved meanwhile.")
+            write_picture(mask.astype(np.uint8) * 255, path)
             self._files.setdefault(tag, {})[frame.id] = path
-        if tag == FINAL:
-            self.remove(frame, DRAFT)
-        return path
+            revision = self.revision(frame, tag)
+        if ends.startswith(DRAFT):
+            self.remove(frame, ends)
+        return revision
+
+    def _holds(self, frame: Frame, tag: str, mask: np.ndarray) -> bool:
+        # it was saved already, and only the answer did not arrive
+        with contextlib.suppress(FrameError):
+            kept = self.read(frame, tag)
+            return kept is not None and np.array_equal(kept, mask)
+        return False
 
     def remove(self, frame: Frame, tag: str) -> None:
         """Forget the label of a frame; frames themselves are never removed."""

@@ -72,13 +72,25 @@ def icon() -> Response:
 
 
 @api.get("/frames")
-def frames(refresh: bool = False) -> dict[str, Any]:
-    """All frames: id, clip, whether a label is saved, whether there is a draft of one."""
+def frames(refresh: bool = False, draft: str = DRAFT) -> dict[str, Any]:
+    """All frames: id, clip, whether a label is saved, whether there is one of the tag of this browser's drafts."""
     datastore = app_instance().datastore()
     if refresh:
         datastore.refresh()
-    labelled, drafts = (datastore.labels.labelled(tag) for tag in (FINAL, DRAFT))
+    labelled, drafts = (datastore.labels.labelled(tag) for tag in (FINAL, draft))
     return {"frames": [[f.id, f.clip, f.id in labelled, f.id in drafts] for f in datastore.studies.frames.values()]}
+
+
+@api.get("/labels")
+def labels(image: str, draft: str = DRAFT) -> dict[str, Any]:
+    """Revision of a frame's label, "" without one; whether there is a draft, and whether the label is newer than it."""
+    datastore = app_instance().datastore()
+    wanted, kept = datastore.frame(image), datastore.labels
+    return {
+        "saved": kept.revision(wanted),
+        "draft": draft in kept.tags(wanted.id),
+        "overtaken": kept.is_newer(wanted, FINAL, than=draft),
+    }
 
 
 @api.get("/frame")

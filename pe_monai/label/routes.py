@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, HTTPException, UploadFile
 from fastapi.background import BackgroundTasks
 from fastapi.responses import FileResponse, Response
 from monailabel.config import settings
@@ -28,7 +28,7 @@ from requests_toolbelt import MultipartEncoder
 
 from pe_monai.data.reader import SUFFIXES, is_dicom
 from pe_monai.errors import FrameError
-from pe_monai.label.labels import FINAL, check_extension, read_label, write_index
+from pe_monai.label.labels import FINAL, OvertakenError, check_extension, read_label, write_index
 
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
@@ -93,15 +93,32 @@ def infer(
 
 
 @router.put("/datastore/label", tags=["Datastore"], dependencies=[ANNOTATOR])
-def save_label(image: str, label: UploadFile, tag: str = FINAL, params: str = Form("{}")) -> dict[str, str]:
-    """Save a label: PNG, NIfTI or NRRD of the frame's size, 0 and 1, 0 and 255, or green."""
+def save_label(
+    image: str,
+    label: UploadFile,
+    response: Response,
+    tag: str = FINAL,
+    params: str = Form("{}"),
+    ends: str = "",
+    if_match: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> dict[str, str]:
+    """Save a label: PNG, NIfTI or NRRD of the frame's size, 0 and 1, 0 and 255, or green.
+
+    ``If-Match`` with the ETag of the label that it was made from, or ``If-None-Match: *`` where there was none, saves
+    it only if nobody else has saved another meanwhile; otherwise the answer is a 412. ``ends`` is the tag of its draft.
+    """
     read_json(params)
+    replaces = "" if if_none_match == "*" else None if if_match is None else if_match.strip('"')
     datastore = app_instance().datastore()
     frame = datastore.frame(image)
     with received(label) as path:
         assert path is not None
         mask = read_label(path, datastore.studies.pixels(frame).shape[:2])
-        datastore.labels.save(frame, mask, tag or FINAL)
+        try:
+            response.headers["ETag"] = f'"{datastore.labels.save(frame, mask, tag or FINAL, replaces, ends)}"'
+        except OvertakenError as e:
+            raise HTTPException(412, str(e)) from e
     return {"image": image, "label": image}
 
 
@@ -113,12 +130,14 @@ def load_label(
     datastore = app_instance().datastore()
     frame = datastore.frame(label)
     suffix = check_extension(result_extension)
+    revision = datastore.labels.revision(frame, tag)  # before it is read: an older one replaces nothing newer
     mask = datastore.labels.read(frame, tag)
     if mask is None:
         raise HTTPException(404, "this image has no such label.")
     path = write_index(mask, suffix, datastore.studies.affine(frame))
     background.add_task(shutil.rmtree, path.parent, ignore_errors=True)
-    return FileResponse(path, media_type=_media_type(path), filename=f"{frame.id}{''.join(path.suffixes)}")
+    name = f"{frame.id}{''.join(path.suffixes)}"
+    return FileResponse(path, media_type=_media_type(path), filename=name, headers={"ETag": f'"{revision}"'})
 
 
 @router.post("/activelearning/{strategy}", tags=["ActiveLearning"], dependencies=[TURN])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 
 import numpy as np
@@ -31,6 +32,8 @@ def browser(page_server):
     driver = chromium()
     driver.get(page_server.url)
     yield driver
+    for folder in (page_server.folder / "labels").glob("draft-*"):  # no later browser has the name of this one
+        shutil.rmtree(folder)
     problems = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
     driver.quit()
     assert not problems
@@ -86,8 +89,16 @@ def click(driver, x, y, right=False):
 
 
 def label(server, name, tag="final"):
-    path = server.folder / f"labels/{tag}/{name}.png"
-    return np.asarray(Image.open(io.BytesIO(path.read_bytes()))) > 0 if path.is_file() else None
+    """The one label of a tag, or of any browser's drafts; None without one."""
+    paths = list((server.folder / "labels").glob(f"{tag}*/{name}.png"))
+    assert len(paths) < 2
+    return np.asarray(Image.open(io.BytesIO(paths[0].read_bytes()))) > 0 if paths else None
+
+
+def drafted(server, name, check):
+    """Whether there is a draft and it is as wanted."""
+    mask = label(server, name, "draft")
+    return mask is not None and check(mask)
 
 
 def keys(driver, *pressed):
@@ -261,12 +272,12 @@ def test_the_browser_asks_before_it_leaves_what_is_not_yet_kept(browser, page_se
     keys(browser, "b")
     click(browser, 60, 120)
     assert browser.execute_script(asks)
-    wait(lambda: (mask := label(page_server, "stillc_001", "draft")) is not None and mask[120, 60])
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: mask[120, 60]))
     wait(lambda: not browser.execute_script(asks))
     keys(browser, "c")
     click(browser, 40, 200)
     assert browser.execute_script(asks)
-    wait(lambda: label(page_server, "stillc_001", "draft")[200, 40])
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: mask[200, 40]))
     wait(lambda: not browser.execute_script(asks))
     slow(browser, 0)
 
@@ -333,11 +344,11 @@ def test_undoing_a_click_leaves_the_answer_to_the_one_before(browser, page_serve
     click(browser, 220, 60)  # so soon that the first one's answer is dropped
     settled(browser)
     keys(browser, "z")
-    wait(lambda: (mask := label(page_server, "stillc_001", "draft"))[60, 100] and not mask[60, 220])
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: mask[60, 100] and not mask[60, 220]))
     keys(browser, "z")
-    wait(lambda: not label(page_server, "stillc_001", "draft").any())
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: not mask.any()))
     keys(browser, "y", "y")
-    wait(lambda: (mask := label(page_server, "stillc_001", "draft"))[60, 100] and mask[60, 220])
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: mask[60, 100] and mask[60, 220]))
     slow(browser, 0)
 
 
@@ -347,7 +358,7 @@ def test_a_refused_click_leaves_the_answer_to_the_one_before(browser, page_serve
     click(browser, 100, 60)
     click(browser, 160, 2)
     wait(lambda: "outside the sector" in text(browser, "message"))
-    wait(lambda: label(page_server, "stillc_001", "draft")[60, 100])
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: mask[60, 100]))
     slow(browser, 0)
     browser.get_log("browser")  # tells of the refusal
 
@@ -356,10 +367,10 @@ def test_the_models_outline_asked_for_anew_is_kept(browser, page_server):
     open_frame(browser, "stillc_001")
     keys(browser, webdriver.Keys.DELETE)
     wait(lambda: text(browser, "area") == "none")
-    wait(lambda: not label(page_server, "stillc_001", "draft").any())
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: not mask.any()))
     slow(browser, 700)
     keys(browser, "o")
-    wait(lambda: label(page_server, "stillc_001", "draft").any())
+    wait(lambda: drafted(page_server, "stillc_001", np.any))
     slow(browser, 0)
 
 
@@ -407,20 +418,72 @@ def test_the_next_best_frame_does_not_take_one_out_of_the_hand(browser):
     assert browser.find_elements("css selector", '.current[data-id="beat@002"]')
 
 
-def test_a_draft_that_someone_else_has_ended_is_no_error(browser, page_server):
+def put_label(server, name, value):
+    buffer = io.BytesIO()
+    Image.new("L", (320, 224), value).save(buffer, "PNG")
+    address = f"{server.url}/datastore/label?image={name}"
+    assert requests.put(address, files={"label": ("x.png", buffer.getvalue())}, timeout=60).ok
+
+
+def refused(driver):
+    wait(lambda: text(driver, "message").startswith("not saved: someone else saved"))
+    assert any("412" in entry["message"] for entry in driver.get_log("browser"))  # and the log is empty again
+
+
+def test_a_label_that_the_list_does_not_know_yet_is_shown(browser, page_server):
     open_frame(browser, "stillb_001")
+    put_label(page_server, "stilla_001", 255)
+    open_frame(browser, "stilla_001")
+    assert text(browser, "area").startswith("179.20")
+    wait(lambda: browser.find_elements("css selector", '.done:not(.changed)[data-id="stilla_001"]'))
+
+
+def test_a_label_saved_after_a_draft_is_only_replaced_on_purpose(browser, page_server):
+    open_cleared(browser, "stillb_001")
     click(browser, 160, 100)
     settled(browser)
-    wait(lambda: label(page_server, "stillb_001", "draft") is not None)
+    wait(lambda: drafted(page_server, "stillb_001", np.any))
     open_frame(browser, "stilla_001")
-    buffer = io.BytesIO()
-    Image.new("L", (320, 224), 255).save(buffer, "PNG")
-    address = f"{page_server.url}/datastore/label?image=stillb_001"
-    assert requests.put(address, files={"label": ("x.png", buffer.getvalue())}, timeout=60).ok
+    put_label(page_server, "stillb_001", 255)
     open_frame(browser, "stillb_001")
+    assert not text(browser, "area").startswith("179.20")
+    keys(browser, "s")
+    refused(browser)
     assert text(browser, "area").startswith("179.20")
-    wait(lambda: browser.find_elements("css selector", '.done:not(.changed)[data-id="stillb_001"]'))
-    browser.get_log("browser")  # tells that there is no draft
+    assert label(page_server, "stillb_001").all() and not label(page_server, "stillb_001", "draft").all()
+    keys(browser, "z", "s")
+    wait(lambda: not label(page_server, "stillb_001").all())
+    wait(lambda: label(page_server, "stillb_001", "draft") is None)
+
+
+def test_two_people_at_one_frame_lose_nothing(browser, page_server):
+    other = chromium()
+    try:
+        other.get(page_server.url)
+        for driver, x in ((browser, 60), (other, 200)):
+            open_frame(driver, "beat@001")
+            keys(driver, webdriver.Keys.DELETE, "b")
+            click(driver, x, 120)
+        drafts = lambda: list((page_server.folder / "labels").glob("draft-*/beat@001.png"))  # noqa: E731
+        wait(lambda: len(drafts()) == 2 and all(np.asarray(Image.open(path)).any() for path in drafts()))
+        keys(browser, "s")
+        wait(lambda: len(drafts()) == 1)
+        mine = label(page_server, "beat@001")
+        assert mine[120, 60] and not mine[120, 200]
+        keys(other, "s")
+        refused(other)
+        keep(other, "overtaken")
+        assert np.array_equal(label(page_server, "beat@001"), mine)
+        assert len(drafts()) == 1
+        keys(other, "z", "s")
+        wait(lambda: label(page_server, "beat@001")[120, 200] and not drafts())
+        keys(browser, "s")  # unchanged here, but no longer what is there
+        refused(browser)
+        keys(browser, "s")  # agreed
+        wait(lambda: text(browser, "message") == "saved")
+        assert not label(page_server, "beat@001")[120, 60]
+    finally:
+        other.quit()
 
 
 def test_a_stroke_before_the_outline_leaves_no_message(browser):

@@ -160,6 +160,29 @@ def test_label_comes_back_as_it_went(label_server, tmp_path, extension):
     assert np.array_equal(picture(back) == 1, truth)
 
 
+def test_a_label_that_someone_else_saved_meanwhile_is_not_replaced(label_server):
+    address = f"{label_server.url}/datastore/label"
+
+    def put(value, ends="", **headers):
+        headers = {name.replace("_", "-"): text for name, text in headers.items()}
+        files = {"label": ("x.png", png(np.full((224, 320), value, np.uint8)))}
+        params = {"image": "beat@004", "tag": "mine", "ends": ends}
+        return requests.put(address, params=params, files=files, headers=headers, timeout=60)
+
+    assert put(255, If_Match='"another"').status_code == 412
+    first = put(255, If_None_Match="*")
+    loaded = requests.get(address, params={"label": "beat@004", "tag": "mine"}, timeout=60)
+    assert first.ok and first.headers["ETag"] == loaded.headers["ETag"]
+    assert put(0, If_None_Match="*").status_code == 412
+    assert put(255, If_None_Match="*").ok  # the same once more: its first answer may have been lost
+    second = put(0, If_Match=first.headers["ETag"])
+    assert second.ok and second.headers["ETag"] != first.headers["ETag"]
+    assert put(255, If_Match=first.headers["ETag"]).status_code == 412
+    assert not np.asarray(Image.open(label_server.folder / "labels/mine/beat@004.png")).any()
+    assert put(255, ends="mine").ok  # ends drafts alone
+    assert np.asarray(Image.open(label_server.folder / "labels/mine/beat@004.png")).all()
+
+
 def test_label_of_another_size_is_refused(label_server):
     file = label_server.folder / "labels/final/stillc_001.png"
     before = file.read_bytes() if file.exists() else None  # another test may have saved one

@@ -4,6 +4,9 @@
 let token = sessionStorage.getItem("token");
 let asking = null;
 
+// the tag of this browser's drafts: whoever else draws on the same frame has drafts of their own
+export const DRAFT = (localStorage.draft ??= `draft-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`);
+
 export async function request(path, options = {}) {
   const headers = { ...(options.headers || {}) };
   if (token) headers.Authorization = `Bearer ${token}`;
@@ -30,17 +33,17 @@ export const get = async (path) => (await request(path)).json();
 export const post = async (path, json) => (await request(path, { method: "POST", json })).json();
 export const named = (image) => `image=${encodeURIComponent(image)}`;
 
-// null where there is none
-export const loadLabel = (image, tag) =>
-  request(`datastore/label?label=${encodeURIComponent(image)}&tag=${tag}`).catch((error) => {
-    if (error.status === 404) return null;
-    throw error;
-  });
+export const revisionOf = (answer) => answer.headers.get("ETag").replaceAll('"', "");
+export const loadLabel = (image, tag) => request(`datastore/label?label=${encodeURIComponent(image)}&tag=${tag}`);
 
-export async function saveLabel(image, blob, tag) {
+// in place of the one of that revision, "" for none, null for whatever there is; gives its own revision
+export async function saveLabel(image, blob, tag, replaces = null) {
   const form = new FormData();
   form.append("label", blob, "label.png");
-  await request(`datastore/label?${named(image)}&tag=${tag}`, { method: "PUT", body: form });
+  const headers = replaces === null ? {} : replaces ? { "If-Match": `"${replaces}"` } : { "If-None-Match": "*" };
+  const ends = tag === DRAFT ? "" : `&ends=${DRAFT}`;
+  const address = `datastore/label?${named(image)}&tag=${tag}${ends}`;
+  return revisionOf(await request(address, { method: "PUT", body: form, headers }));
 }
 
 function login() {

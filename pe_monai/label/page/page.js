@@ -1,7 +1,7 @@
 // Copyright (c) pe_monai contributors. SPDX-License-Identifier: Apache-2.0
 // The page: one frame in hand, its outline, what was done to it, and the buttons and keys.
 
-import { get, loadLabel, named, post, request, saveLabel } from "./api.js";
+import { DRAFT, get, loadLabel, named, post, request, revisionOf, saveLabel } from "./api.js";
 import { FrameList } from "./list.js";
 import { base64, decode, encode, paint } from "./mask.js";
 import { startTraining } from "./training.js";
@@ -15,7 +15,7 @@ let tool = "add";
 let canClick = false;
 let turn = 0; // answers to requests of an earlier turn are dropped
 let heading = null; // the frame that was asked for last: in hand, or on its way
-let edit = null; // { id, width, height, mask, clicks, base, waiting, past, future, changed }
+let edit = null; // { id, width, height, saved, mask, clicks, base, waiting, past, future, changed }
 let stroke = null;
 let sending = Promise.resolve();
 let unsent = 0;
@@ -36,17 +36,22 @@ async function open(id, carry = false) {
   say("");
   try {
     if (!list.find(id)) await refresh(); // it came into the folder since
-    const frame = await createImageBitmap(await (await request(`effusion/frame?${named(id)}`)).blob());
+    const [answer, labels] = await Promise.all([
+      request(`effusion/frame?${named(id)}`),
+      get(`effusion/labels?${named(id)}&draft=${DRAFT}`), // the list may not know yet what someone else has saved
+    ]);
+    const frame = await createImageBitmap(await answer.blob());
     if (mine !== turn) return;
     const { width, height } = frame;
     const mask = new Uint8Array(width * height);
     saveDraft(); // of what was drawn while the frame came
-    edit = { id, width, height, mask, clicks: [], base: null, waiting: false, past: [], future: [], changed: false };
+    const saved = labels.overtaken ? "" : labels.saved; // a draft was made from what was there before it
+    edit = { id, width, height, saved, mask, clicks: [], base: null, waiting: false, past: [], future: [], changed: false };
     view.show(frame);
     forgetMeasures();
     showEdit();
     showClip(id);
-    ready = begin(list.find(id), carried, mine);
+    ready = begin(labels, carried, mine);
     await ready;
   } catch (error) {
     if (mine !== turn) return;
@@ -59,21 +64,17 @@ async function open(id, carry = false) {
 }
 
 // what a frame begins with: a draft, its label, the outline of the frame before it, or the model's
-async function begin(frame, carried, mine) {
-  // someone else may have saved the frame and so ended its draft
-  const tags = list.changed.has(frame.id) ? ["draft", "final"] : frame.done ? ["final"] : [];
-  for (const tag of tags) {
-    const answer = await loadLabel(frame.id, tag);
+async function begin({ saved, draft }, carried, mine) {
+  list.mark(edit.id, { done: saved !== "", changed: draft });
+  if (draft || saved) {
+    const answer = await loadLabel(edit.id, draft ? DRAFT : "final");
     if (mine !== turn) return;
-    if (!answer) continue;
     const mask = await decode(await answer.blob(), edit.width, edit.height);
     if (mine !== turn) return;
-    Object.assign(edit, { mask, base: mask, kept: mask, changed: tag === "draft" });
-    list.mark(frame.id, { done: frame.done || tag === "final", changed: tag === "draft" });
+    Object.assign(edit, { mask, base: mask, kept: mask, changed: draft });
     showEdit();
     return measure();
   }
-  if (tags.length) list.mark(frame.id, { done: false, changed: false });
   if (carried && carried.length === edit.mask.length) {
     change(() => Object.assign(edit, { mask: carried.slice(), base: carried.slice() }));
     await measure();
@@ -177,17 +178,22 @@ async function saveDraft() {
   clearTimeout(timers.draft);
   if (!edit?.changed || edit.kept === edit.mask) return;
   const kept = edit;
-  const { id, mask, width, height } = kept;
+  const { mask } = kept;
   kept.kept = mask;
-  await send(id, mask, width, height, "draft").catch((error) => {
+  await send(kept, mask, DRAFT).catch((error) => {
     kept.kept = null; // to be tried again
     say(error.message, true);
   });
 }
 
 // one after the other: a draft that is overtaken by its label would come back
-function send(id, mask, width, height, tag) {
-  const sent = sending.catch(() => {}).then(async () => saveLabel(id, await encode(mask, width, height), tag));
+function send(from, mask, tag) {
+  const { id, width, height } = from;
+  const sent = sending.catch(() => {}).then(async () => {
+    const picture = await encode(mask, width, height);
+    if (tag === DRAFT) await saveLabel(id, picture, tag);
+    else from.saved = await saveLabel(id, picture, tag, from.saved);
+  });
   sending = sent;
   unsent++;
   return sent.finally(() => unsent--);
@@ -200,8 +206,8 @@ async function save() {
     await ready; // the outline that is on its way is what is to be saved
     if (edit !== saved) return false;
     clearTimeout(timers.draft);
-    const { id, mask, width, height } = saved;
-    await send(id, mask, width, height, "final");
+    const { id, mask } = saved;
+    await send(saved, mask, "final");
     const changed = saved.mask !== mask; // while it was sent
     Object.assign(saved, { changed, kept: mask });
     list.mark(id, { done: true, changed });
@@ -210,8 +216,23 @@ async function save() {
     return true;
   } catch (error) {
     say(`not saved: ${error.message}`, true);
+    if (error.status === 412) await showTheirs(saved).catch((problem) => say(problem.message, true));
     return false;
   }
+}
+
+// the label that someone else saved meanwhile; the draft of one's own stays as it is
+async function showTheirs(mine) {
+  const answer = await loadLabel(mine.id, "final");
+  const mask = await decode(await answer.blob(), mine.width, mine.height);
+  if (edit !== mine) return;
+  edit.past.push(state());
+  edit.future = [];
+  const saved = revisionOf(answer);
+  Object.assign(edit, { saved, mask, base: mask, kept: mask, clicks: [], waiting: false, changed: false });
+  showEdit();
+  await measure();
+  say("not saved: someone else saved this frame meanwhile. This is theirs; undo brings yours back", true);
 }
 
 async function nextBest() {
@@ -412,7 +433,7 @@ addEventListener("beforeunload", (event) => {
 });
 
 async function refresh(again = false) {
-  const { frames } = await get(`effusion/frames?refresh=${again}`);
+  const { frames } = await get(`effusion/frames?refresh=${again}&draft=${DRAFT}`);
   list.changed = new Set(frames.filter((frame) => frame[3] && frame[0] !== edit?.id).map((frame) => frame[0]));
   if (edit?.changed) list.changed.add(edit.id);
   list.set(frames);
