@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   pe_monai label --studies FOLDER --spacing 0.42 0.42 --port 8010
   pe_monai label --studies FOLDER --host 0.0.0.0 --origin http://viewer.example:3000
 
-Then open http://127.0.0.1:8000, or point 3D Slicer, OHIF or CVAT there. Labels go to FOLDER/labels/final, models that
+Then open http://127.0.0.1:8000, or point 3D Slicer or CVAT there. Labels go to FOLDER/labels/final, models that
 were trained to FOLDER/.pe_monai; nothing else in FOLDER is changed."""
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="URL",
-        help="pages of other servers that may send requests, such as OHIF",
+        help="pages of other servers that may send requests, such as a viewer",
     )
     parser.add_argument("--max-upload-mb", type=positive, default=64, metavar="N", help="largest request (default: 64)")
 
