@@ -16,7 +16,9 @@ from pe_monai.transforms.sector_geometry import fit_outline
 
 # The frame size at which lengths in this module are stated, as (height, width).
 _REFERENCE = (224, 320)
+# Of a frame that the sector fills, and how much smaller than that it may be.
 _MIN_SHARE = 0.03
+_SCALES = (1.0, 0.7, 0.5)
 # In blocks of two reference pixels.
 _MIN_FRAGMENT = 15
 # Grey levels above the background's at which edges are looked for.
@@ -48,7 +50,8 @@ def find_sector(image: np.ndarray) -> np.ndarray:
     """
     value = _lowest_channel(image)
     unit = max(value.shape[0] / _REFERENCE[0], value.shape[1] / _REFERENCE[1])
-    region, floor = _main_tissue(value, unit)
+    region, floor, scale = _main_tissue(value, unit)
+    unit *= scale
     padded = np.pad(value, 1)
     layers = [_without_specks(padded >= floor + step) for step in _LAYERS]
     outline = fit_outline(layers, region, unit)
@@ -72,31 +75,41 @@ def _lowest_channel(image: np.ndarray) -> np.ndarray:
     return np.minimum(np.minimum(image[..., 0], image[..., 1]), image[..., 2])
 
 
-def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
-    """Return where the main tissue lies with a margin, bool (H, W), and the grey value of the background."""
+def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int, float]:
+    """Return where the main tissue lies with a margin, bool (H, W), the background's grey value, and the scale.
+
+    The scale is how much smaller the sector is than one that fills the frame: less than 1 where its parts are too small
+    to be found otherwise.
+    """
     if value.min() == value.max():
         raise SectorNotFoundError(
             f"no ultrasound sector: the frame of {value.shape[0]} x {value.shape[1]} pixels is constant "
             f"(lowest channel {value.min()} everywhere); {_REMEDY}"
         )
-    factor = max(1, round(2.0 * unit))
-    coarse = _block_mean(value, factor)
-    dark, bright = np.percentile(coarse, (15, 99))
-    safe = min(max(0.1 * float(bright), 3.0), 10.0)
-    solid = ~_dilated(~_dilated(np.pad(coarse >= safe, 2, mode="edge"), 3), 3)[2:-2, 2:-2]
-    labels, count = ndimage.label(_opening(solid, 7))
-    sizes = np.bincount(labels.ravel(), minlength=2)
-    sizes[0] = 0
-    share = sizes.max() / coarse.size
-    if share < _MIN_SHARE:
+    for scale in _SCALES:
+        factor = max(1, round(2.0 * unit * scale))
+        coarse = _block_mean(value, factor)
+        dark, bright = np.percentile(coarse, (15, 99))
+        safe = min(max(0.1 * float(bright), 3.0), 10.0)
+        solid = ~_dilated(~_dilated(np.pad(coarse >= safe, 2, mode="edge"), 3), 3)[2:-2, 2:-2]
+        labels, count = ndimage.label(_opening(solid, 7))
+        sizes = np.bincount(labels.ravel(), minlength=2)
+        sizes[0] = 0
+        share = sizes.max() / coarse.size
+        if share >= _MIN_SHARE * scale**2:
+            break
+    else:
         raise SectorNotFoundError(
             f"no ultrasound sector: the largest of {count} bright regions covers {share:.1%} of the frame of "
-            f"{value.shape[0]} x {value.shape[1]} pixels, at least {_MIN_SHARE:.0%} are needed; {_REMEDY}"
+            f"{value.shape[0]} x {value.shape[1]} pixels, at least {_MIN_SHARE * scale**2:.1%} are needed; {_REMEDY}"
         )
-    # A shadow or a blood pool can split the tissue: its larger parts belong together.
-    core = (sizes >= 0.15 * sizes.max())[labels]
     # The background is the darkest part of a frame, and it fills at least a quarter of most.
     floor = int(min(np.ceil(dark), np.ceil(safe) - 1))
+    # A shadow or a blood pool can split the tissue: its larger parts belong together.
+    large = sizes >= 0.15 * sizes.max()
+    for number in np.flatnonzero(large):
+        large[number] = number == sizes.argmax() or _is_graded(coarse[labels == number], floor)
+    core = large[labels]
     dim = _neighbourhood(np.pad(_block_mean(value > floor, factor) > 0.5, 1, mode="edge")) > 0.6 * 9
     labels, count = ndimage.label(_opening(dim, 3) | core)
     with_core = np.zeros(count + 1, bool)
@@ -109,7 +122,7 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int]:
         repeats = np.full(blocks, factor)
         repeats[-1] += size - blocks * factor
         hull = hull.repeat(repeats, axis)
-    return hull, floor
+    return hull, floor, scale
 
 
 def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: int) -> np.ndarray:
@@ -130,11 +143,16 @@ def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: 
             continue
         gap = max(rows[0] - box[0].stop, box[0].start - rows[-1], 0)
         aside = abs(0.5 * (box[1].start + box[1].stop) - middle)
-        low, high = np.percentile(values, (10, 90))
-        between = np.mean((values > floor + 0.15 * (high - floor)) & (values < floor + 0.85 * (high - floor)))
-        if gap <= 0.3 * height and aside <= 0.3 * width and high - low > 4.0 and between > 0.4:
+        if gap <= 0.3 * height and aside <= 0.3 * width and _is_graded(values, floor):
             found[box] |= part
     return found
+
+
+def _is_graded(values: np.ndarray, floor: int) -> bool:
+    """Say whether a region's grey values are those of tissue, many of them between the background's and its own."""
+    low, high = np.percentile(values, (10, 90))
+    between = np.mean((values > floor + 0.15 * (high - floor)) & (values < floor + 0.85 * (high - floor)))
+    return bool(high - low > 4.0 and between > 0.4)
 
 
 def _block_mean(value: np.ndarray, factor: int) -> np.ndarray:

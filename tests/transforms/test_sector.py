@@ -166,6 +166,17 @@ def test_a_dark_far_field_is_kept():
     assert _iou(find_sector(frame), mask) >= 0.95
 
 
+@pytest.mark.parametrize("radius", [320, 370, 420])
+def test_a_small_sector_of_dark_pools_beside_a_ruler(radius):
+    mask = _wedge((768, 1024), (120.0, 480.0), 44, radius)
+    frame = _speckle(mask)
+    y, x = np.mgrid[:768, :1024]
+    angle, distance = np.arctan2(x - 480, y - 120), np.hypot(y - 120, x - 480)
+    frame[(np.abs(np.rad2deg(angle) % 22 - 11) < 6) & (0.2 * radius < distance) & (distance < 0.9 * radius)] = 0
+    frame[10:760:12, 1018:1023] = 200
+    assert _iou(find_sector(frame), mask) >= 0.95
+
+
 def test_background_noise_and_compression_are_not_tissue():
     mask = SHAPES["phased array"]
     frame = _speckle(mask)
