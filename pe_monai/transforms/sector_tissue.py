@@ -21,6 +21,12 @@ _MIN_SHARE = 0.03
 _SCALES = (1.0, 0.7, 0.5)
 # In blocks of two reference pixels.
 _MIN_FRAGMENT = 15
+# Grey level up to which a background, or tissue without noise, may be.
+_DARK = 10
+# Grey levels that an even area may span over a few blocks, compressed or shaded.
+_EVEN = 3
+# Of the frame, how large a panel is at least, and a line of text on it at most.
+_MIN_PANEL, _MAX_TEXT = 0.01, 0.005
 # Grey levels above the background's at which edges are looked for.
 _LAYERS = (1, 5, 10)
 _REMEDY = (
@@ -50,6 +56,7 @@ def find_sector(image: np.ndarray) -> np.ndarray:
     """
     value = _lowest_channel(image)
     unit = max(value.shape[0] / _REFERENCE[0], value.shape[1] / _REFERENCE[1])
+    value = _without_panels(value, max(1, round(unit)))
     region, floor, scale = _main_tissue(value, unit)
     unit *= scale
     padded = np.pad(value, 1)
@@ -73,6 +80,32 @@ def _lowest_channel(image: np.ndarray) -> np.ndarray:
     if image.shape[-1] == 1:
         return image[..., 0]
     return np.minimum(np.minimum(image[..., 0], image[..., 1]), image[..., 2])
+
+
+def _without_panels(value: np.ndarray, factor: int) -> np.ndarray:
+    """Return ``value`` with zero where a machine's panels or a grey background lie: evenly bright, as no tissue is.
+
+    Args:
+        value: uint8 (H, W).
+        factor: side of the blocks to judge by, in pixels.
+    """
+    low, high = (_extremes(value, factor, pick) for pick in (np.minimum, np.maximum))
+    even = (low > _DARK) & (high - low <= _EVEN)
+    if np.count_nonzero(even) < 0.5 * _MIN_PANEL * even.size:
+        return value
+    labels, _ = ndimage.label(_dilated(_opening(even, 3), 3))
+    sizes = np.bincount(labels.ravel())
+    for number in np.flatnonzero(sizes[1:] >= _MIN_PANEL * labels.size) + 1:
+        part = labels == number
+        near = _enlarged(_dilated(part, 5), factor, value.shape)
+        levels = value[_enlarged(part, factor, value.shape)].astype(int)
+        low, high = levels.min() - 2, levels.max() + 2
+        holes, _ = ndimage.label(~part)
+        text = np.bincount(holes.ravel()) < _MAX_TEXT * part.size
+        text[0] = False
+        value = np.where(near & (value >= low) & (value <= high), 0, value)
+        value[_enlarged(text[holes], factor, value.shape)] = 0
+    return value
 
 
 def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int, float]:
@@ -117,12 +150,7 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int, float
     main = with_core[labels]
     main |= _fragments(coarse, labels * ~main, main, floor)
     hull = _dilated(_hull(main), 7)
-    for axis, size in enumerate(value.shape):
-        blocks = hull.shape[axis]
-        repeats = np.full(blocks, factor)
-        repeats[-1] += size - blocks * factor
-        hull = hull.repeat(repeats, axis)
-    return hull, floor, scale
+    return _enlarged(hull, factor, value.shape), floor, scale
 
 
 def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: int) -> np.ndarray:
@@ -163,6 +191,25 @@ def _block_mean(value: np.ndarray, factor: int) -> np.ndarray:
     for column in range(factor):
         total += rows[:, column:width:factor]
     return total / float(factor * factor)
+
+
+def _enlarged(blocks: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the pixels, (H, W) of ``shape``, of ``blocks``; the last ones go on to the frame's end."""
+    for axis, size in enumerate(shape):
+        repeats = np.full(blocks.shape[axis], factor)
+        repeats[-1] += size - len(repeats) * factor
+        blocks = blocks.repeat(repeats, axis)
+    return blocks
+
+
+def _extremes(value: np.ndarray, factor: int, pick: np.ufunc) -> np.ndarray:
+    """Return the lowest or highest, as ``pick`` takes, of each block of ``value`` and its eight neighbours."""
+    height, width = (size // factor * factor for size in value.shape)
+    rows = pick.reduce(value[:height].reshape(-1, factor, value.shape[1]), axis=1)
+    blocks = pick.reduce([rows[:, column:width:factor] for column in range(factor)])
+    padded = np.pad(blocks, 1, mode="edge")
+    rows = pick(pick(padded[:-2], padded[1:-1]), padded[2:])
+    return pick(pick(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
 def _opening(mask: np.ndarray, size: int) -> np.ndarray:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -175,6 +177,37 @@ def test_a_small_sector_of_dark_pools_beside_a_ruler(radius):
     frame[(np.abs(np.rad2deg(angle) % 22 - 11) < 6) & (0.2 * radius < distance) & (distance < 0.9 * radius)] = 0
     frame[10:760:12, 1018:1023] = 200
     assert _iou(find_sector(frame), mask) >= 0.95
+
+
+def _compressed(frame):
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "JPEG", quality=75)
+    return np.asarray(Image.open(buffer))
+
+
+@pytest.mark.parametrize("colour", [(16, 16, 16), (45, 45, 45), (20, 30, 70), (255, 255, 255)])
+@pytest.mark.parametrize("name", ["phased array", "large", "full HD"])
+def test_an_even_background_is_no_tissue(name, colour):
+    mask = SHAPES[name]
+    frame = _paint(_speckle(mask), mask, colour)
+    assert _iou(find_sector(frame), mask) >= 0.95
+    assert _iou(find_sector(_compressed(frame)), mask) >= 0.85  # blocks of a small frame ring far into its sector
+
+
+@pytest.mark.parametrize("bottom", [40, 70], ids=["even", "shaded"])
+def test_panels_with_text_are_no_tissue(bottom):
+    mask = SHAPES["large"]
+    screen = Image.fromarray(_speckle(mask))
+    shades = np.linspace(40, bottom, 768).astype(np.uint8)[:, None].repeat(95, 1)
+    screen.paste(Image.fromarray(shades).convert("RGB"), (0, 0))
+    screen.paste((40, 40, 40), (0, 0, 1024, 40))
+    draw = ImageDraw.Draw(screen)
+    for row in range(60, 760, 30):
+        draw.text((10, row), "Gain 52", fill="white")
+    draw.text((300, 12), "General Hospital 2026-01-01", fill="white")
+    frame = np.asarray(screen)
+    assert _iou(find_sector(frame), mask) >= 0.97
+    assert _iou(find_sector(_compressed(frame)), mask) >= 0.95
 
 
 def test_background_noise_and_compression_are_not_tissue():
