@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import shutil
 import signal
@@ -148,7 +149,8 @@ def test_ctrl_c_ends_all_processes_and_the_rest_is_done_later(frames, tmp_path, 
         shutil.copy(frames / "0.png", folder / f"{number}.png")
     options = ("segment", str(folder), "-o", str(out), "--no-overlays", "--device", "cpu", "--batch-size", "1")
     command = [sys.executable, "-m", "pe_monai", *options, "--workers", "2"]
-    run = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    run = subprocess.Popen(command, start_new_session=True, preexec_fn=heard, stderr=subprocess.PIPE, text=True)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
     for _ in range(6000):
         started = len(children.read_text().split()) > 2  # the third is multiprocessing's own
