@@ -161,8 +161,9 @@ def test_ctrl_c_ends_all_processes_and_the_rest_is_done_later(frames, tmp_path, 
         time.sleep(0.1)  # they import what Python itself needs
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does, to all of them
     _, said = run.communicate(timeout=60)
-    assert said == "pe_monai segment: interrupted\n"
-    assert run.returncode == 130 and len(list(out.glob("masks/*.png"))) < 200
+    assert (run.returncode, said) == (130, "pe_monai segment: interrupted\n")
+    done = len(list(out.glob("masks/*.png")))
+    assert done < 200 and (done or moment == "processes start")
     for path in sorted(folder.iterdir())[6:]:
         path.unlink()
     assert main([*options, "--resume"]) == 0

@@ -9,6 +9,8 @@ A green-keyed frame and its blackened twin therefore lead to the same sector by 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy import ndimage
 
@@ -89,21 +91,23 @@ def _without_panels(value: np.ndarray, factor: int) -> np.ndarray:
         value: uint8 (H, W).
         factor: side of the blocks to judge by, in pixels.
     """
-    low, high = (_extremes(value, factor, pick) for pick in (np.minimum, np.maximum))
+    low, high = (
+        _neighbourhood(np.pad(_blocks(value, factor, pick), 1, mode="edge"), pick) for pick in (np.minimum, np.maximum)
+    )
     even = (low > _DARK) & (high - low <= _EVEN)
     if np.count_nonzero(even) < 0.5 * _MIN_PANEL * even.size:
         return value
-    labels, _ = ndimage.label(_dilated(_opening(even, 3), 3))
+    even = _opening(even, 3)
+    labels, _ = ndimage.label(_dilated(even, 3))
     sizes = np.bincount(labels.ravel())
     for number in np.flatnonzero(sizes[1:] >= _MIN_PANEL * labels.size) + 1:
         part = labels == number
         near = _enlarged(_dilated(part, 5), factor, value.shape)
-        levels = value[_enlarged(part, factor, value.shape)].astype(int)
-        low, high = levels.min() - 2, levels.max() + 2
+        darkest, brightest = int(low[even & part].min()) - 2, int(high[even & part].max()) + 2
         holes, _ = ndimage.label(~part)
         text = np.bincount(holes.ravel()) < _MAX_TEXT * part.size
         text[0] = False
-        value = np.where(near & (value >= low) & (value <= high), 0, value)
+        value = np.where(near & (value >= darkest) & (value <= brightest), 0, value)
         value[_enlarged(text[holes], factor, value.shape)] = 0
     return value
 
@@ -185,12 +189,14 @@ def _is_graded(values: np.ndarray, floor: int) -> bool:
 
 def _block_mean(value: np.ndarray, factor: int) -> np.ndarray:
     """Return the means of ``factor`` x ``factor`` blocks of ``value``; an incomplete last row or column is dropped."""
+    return _blocks(value, factor, np.add, np.uint32) / float(factor * factor)
+
+
+def _blocks(value: np.ndarray, factor: int, pick: np.ufunc, dtype: type | None = None) -> np.ndarray:
+    """Return what ``pick`` makes of each ``factor`` x ``factor`` block of ``value``; see `_block_mean`."""
     height, width = (size // factor * factor for size in value.shape)
-    rows = value[:height].reshape(-1, factor, value.shape[1]).sum(axis=1, dtype=np.uint32)
-    total = np.zeros((height // factor, width // factor), np.uint32)
-    for column in range(factor):
-        total += rows[:, column:width:factor]
-    return total / float(factor * factor)
+    rows = pick.reduce(value[:height].reshape(-1, factor, value.shape[1]), axis=1, dtype=dtype)
+    return functools.reduce(pick, [rows[:, column:width:factor] for column in range(factor)])
 
 
 def _enlarged(blocks: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -200,16 +206,6 @@ def _enlarged(blocks: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.nda
         repeats[-1] += size - len(repeats) * factor
         blocks = blocks.repeat(repeats, axis)
     return blocks
-
-
-def _extremes(value: np.ndarray, factor: int, pick: np.ufunc) -> np.ndarray:
-    """Return the lowest or highest, as ``pick`` takes, of each block of ``value`` and its eight neighbours."""
-    height, width = (size // factor * factor for size in value.shape)
-    rows = pick.reduce(value[:height].reshape(-1, factor, value.shape[1]), axis=1)
-    blocks = pick.reduce([rows[:, column:width:factor] for column in range(factor)])
-    padded = np.pad(blocks, 1, mode="edge")
-    rows = pick(pick(padded[:-2], padded[1:-1]), padded[2:])
-    return pick(pick(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
 def _opening(mask: np.ndarray, size: int) -> np.ndarray:
@@ -234,11 +230,14 @@ def _without_specks(padded: np.ndarray) -> np.ndarray:
     return padded[1:-1, 1:-1] & (_neighbourhood(padded) > 3)
 
 
-def _neighbourhood(padded: np.ndarray) -> np.ndarray:
-    """Return how many of the 3 x 3 pixels around each one are set, uint8 (H, W), of bool (H + 2, W + 2)."""
+def _neighbourhood(padded: np.ndarray, pick: np.ufunc = np.add) -> np.ndarray:
+    """Return what ``pick`` makes of the 3 x 3 pixels around each one, uint8 (H, W), of bool or uint8 (H + 2, W + 2).
+
+    By default that is how many of them are set.
+    """
     values = padded.view(np.uint8)
-    rows = values[:-2] + values[1:-1] + values[2:]
-    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    rows = pick(pick(values[:-2], values[1:-1]), values[2:])
+    return pick(pick(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
 def _hull(mask: np.ndarray) -> np.ndarray:

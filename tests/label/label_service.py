@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -81,6 +82,13 @@ def fill(folder: Path) -> Path:
     first, *others = [Image.fromarray(frame.image) for frame in phantom_clip(seed=3, frames=6, thickness_mm=14)]
     first.save(folder / "beat.tif", save_all=True, append_images=others)
     return folder
+
+
+def png(array: np.ndarray) -> bytes:
+    """A picture as a client sends it."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def still(number: int) -> np.ndarray:

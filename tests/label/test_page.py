@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from label_service import chromium, fill, keep, serve
+from label_service import chromium, fill, keep, png, serve
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -419,10 +419,9 @@ def test_the_next_best_frame_does_not_take_one_out_of_the_hand(browser):
 
 
 def put_label(server, name, value):
-    buffer = io.BytesIO()
-    Image.new("L", (320, 224), value).save(buffer, "PNG")
     address = f"{server.url}/datastore/label?image={name}"
-    assert requests.put(address, files={"label": ("x.png", buffer.getvalue())}, timeout=60).ok
+    file = "x.png", png(np.full((224, 320), value, np.uint8))
+    assert requests.put(address, files={"label": file}, timeout=60).ok
 
 
 def refused(driver):

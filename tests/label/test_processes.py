@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import time
 
 import pytest
-from label_service import fill, serve, still
-from PIL import Image
+from label_service import fill, png, serve, still
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
 psutil = pytest.importorskip("psutil")
@@ -23,10 +21,8 @@ def test_a_training_ends_with_its_server(tmp_path, how):
     folder = fill(tmp_path / "studies")
     with serve(folder, tmp_path / "log.txt") as server:
         for number in range(3):
-            buffer = io.BytesIO()
-            Image.fromarray(still(number)).save(buffer, "PNG")
             address = f"{server.url}/datastore/label?image=still{'abc'[number]}_001"
-            assert requests.put(address, files={"label": ("x.png", buffer.getvalue())}, timeout=60).ok
+            assert requests.put(address, files={"label": ("x.png", png(still(number)))}, timeout=60).ok
         assert requests.post(f"{server.url}/train/effusion", json={"max_epochs": 500}, timeout=60).ok
         for _ in range(600):
             if (folder / ".pe_monai/training/data").is_dir():

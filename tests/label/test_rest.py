@@ -10,7 +10,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from label_service import still
+from label_service import png, still
 from PIL import Image
 from stub_label import RADIUS
 
@@ -37,12 +37,6 @@ def infer(server, image="", model="effusion", output="image", files=None, **para
 
 def picture(answer):
     return np.asarray(Image.open(io.BytesIO(answer.content)))
-
-
-def png(array):
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def read(path):

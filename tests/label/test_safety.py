@@ -16,16 +16,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from label_service import fill, serve
+from label_service import fill, png, serve
 from PIL import Image
 
 requests = pytest.importorskip("requests")
-
-
-def png(array):
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -191,7 +191,8 @@ def test_an_even_background_is_no_tissue(name, colour):
     mask = SHAPES[name]
     frame = _paint(_speckle(mask), mask, colour)
     assert _iou(find_sector(frame), mask) >= 0.95
-    assert _iou(find_sector(_compressed(frame)), mask) >= 0.85  # blocks of a small frame ring far into its sector
+    least = 0.85 if name == "phased array" else 0.93  # blocks of a small frame ring far into its sector
+    assert _iou(find_sector(_compressed(frame)), mask) >= least
 
 
 @pytest.mark.parametrize("bottom", [40, 70], ids=["even", "shaded"])
