@@ -142,10 +142,11 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int, float
         )
     # The background is the darkest part of a frame, and it fills at least a quarter of most.
     floor = int(min(np.ceil(dark), np.ceil(safe) - 1))
-    # A shadow or a blood pool can split the tissue: its larger parts belong together.
+    # A shadow or a blood pool can split the tissue: its larger parts belong together. A ruler has many dark blocks.
     large = sizes >= 0.15 * sizes.max()
-    for number in np.flatnonzero(large):
-        large[number] = number == sizes.argmax() or _is_graded(coarse[labels == number], floor)
+    for number in set(np.flatnonzero(large)) - {sizes.argmax()}:
+        values = coarse[labels == number]
+        large[number] = np.percentile(values, 10) > floor or _is_graded(values, floor)
     core = large[labels]
     dim = _neighbourhood(np.pad(_block_mean(value > floor, factor) > 0.5, 1, mode="edge")) > 0.6 * 9
     labels, count = ndimage.label(_opening(dim, 3) | core)

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from pe_monai.transforms.sector import IsolateSector, IsolateSectord, SectorNotFoundError, find_sector
+from pe_monai.transforms.sector_tissue import _main_tissue
 
 GREEN = (0, 255, 0)
 
@@ -177,6 +178,25 @@ def test_a_small_sector_of_dark_pools_beside_a_ruler(radius):
     frame[(np.abs(np.rad2deg(angle) % 22 - 11) < 6) & (0.2 * radius < distance) & (distance < 0.9 * radius)] = 0
     frame[10:760:12, 1018:1023] = 200
     assert _iou(find_sector(frame), mask) >= 0.95
+
+
+def test_parts_of_even_tissue_belong_together():
+    mask = _wedge((768, 1024), (120.0, 480.0), 44, 360)
+    frame = _speckle(mask)
+    y, x = np.mgrid[:768, :1024]
+    angle, distance = np.arctan2(x - 480, y - 120), np.hypot(y - 120, x - 480)
+    frame[(np.abs(np.rad2deg(angle)) > 15) & (distance > 0.4 * 360)] = 0
+    assert _iou(find_sector(frame), mask) >= 0.95
+
+
+def test_a_ruler_at_the_edge_is_no_part_of_a_small_tissue():
+    y, x = np.mgrid[:768, :1024]
+    mask = np.hypot(y - 300, x - 400) < 105
+    frame = _speckle(np.ones_like(mask))[..., 0]
+    frame[~mask] = 0
+    frame[10:760:12, 1018:1023] = 200
+    region, _, _ = _main_tissue(frame, 768 / 224)
+    assert region[mask].mean() > 0.95 and not region[:, 900:].any()
 
 
 def _compressed(frame):
