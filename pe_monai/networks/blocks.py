@@ -9,6 +9,8 @@ from monai.networks.blocks import ADN, SimpleASPP
 from torch import nn
 from torch.nn import functional as F
 
+from pe_monai.networks import gradients
+
 
 class Convolution(nn.Conv2d):
     """A 3x3 convolution that keeps H and W (stride 1) or halves them, rounding up (stride 2).
@@ -32,7 +34,13 @@ def _pad(x: torch.Tensor, mode: str) -> torch.Tensor:
         kind = x.device.type
         if torch.is_autocast_enabled(kind):
             with torch.autocast(kind, enabled=False):
-                return F.pad(x.to(torch.get_autocast_dtype(kind)), [1, 1, 1, 1], mode=mode)
+                return _pad_as_is(x.to(torch.get_autocast_dtype(kind)), mode)
+    return _pad_as_is(x, mode)
+
+
+def _pad_as_is(x: torch.Tensor, mode: str) -> torch.Tensor:
+    if not torch.jit.is_scripting() and mode == "reflect" and gradients.are_cheaper(x):
+        return gradients.ReflectPad.apply(x)
     return F.pad(x, [1, 1, 1, 1], mode=mode)
 
 
@@ -126,6 +134,8 @@ class Upsample(nn.Module):
             return x
         if self.mode == "nearest":
             return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        if not torch.jit.is_scripting() and gradients.are_cheaper(x):
+            return gradients.BilinearDouble.apply(x)
         return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
