@@ -60,7 +60,7 @@ class InteractivePredictor:
     of the network.
 
     Args:
-        bundle: folder of the bundle whose preparation of frames it shares and in which its ``models/interactive.pt``
+        bundle: folder of the bundle whose preparation of frames it shares and in which its ``models/interactive/model.pt``
             lies; the one that ships by default.
         device: such as "cpu"; the bundle's choice by default.
         weights: other weights than the bundle's.
@@ -85,7 +85,7 @@ class InteractivePredictor:
             overrides: dict[str, Any] = {name: settings[name] for name in SETTINGS}
         except (OSError, ValueError, KeyError) as e:
             raise BundleError(f"{overlay}: the interactive network's settings cannot be read ({e!r}).") from e
-        overrides["ckpt_path"] = str(weights or folder / "models" / "interactive.pt")
+        overrides["ckpt_path"] = str(weights or folder / "models" / "interactive" / "model.pt")
         self.local = local
         self._predictor = Predictor(folder, device, overrides=overrides)
         self._bundle, self._device = folder, device

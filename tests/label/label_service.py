@@ -7,12 +7,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,31 +46,41 @@ class Server:
 
 @contextmanager
 def serve(folder: Path, log: Path, *options: str, **environment: str) -> Iterator[Server]:
-    """Start a server on a free port and wait until it answers."""
+    """Start our server on a free port and wait until it answers."""
+    # STUB="": with the interactive network that ships, not the predictable one
+    start = [str(STUB)] if environment.pop("STUB", "stub") else ["-m", "pe_monai"]
+    command = [sys.executable, *start, "label", "--studies", str(folder), *options]
+    with answering(command, folder, log, **environment) as server:
+        yield server
+
+
+@contextmanager
+def answering(command: list[str], folder: Path, log: Path, **environment: str) -> Iterator[Server]:
+    """Any server on a free port, from when it answers to its end and that of all it started."""
     import requests
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # STUB="": with the interactive network that ships, not the predictable one
-    start = [str(STUB)] if environment.pop("STUB", "stub") else ["-m", "pe_monai"]
-    command = [sys.executable, *start, "label", "--studies", str(folder), "--port", str(port), *options]
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], stdout=output, stderr=subprocess.STDOUT, env=env, start_new_session=True
+        )
         url = f"http://127.0.0.1:{port}"
         try:
             for _ in range(600):
                 if process.poll() is not None:
                     raise RuntimeError(log.read_text()[-2000:])
                 try:
-                    requests.get(f"{url}/page/page.css", timeout=5)
+                    requests.get(url, timeout=5)
                     break
                 except requests.ConnectionError:
                     time.sleep(0.1)
             yield Server(url, folder, process, log)
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):  # a test may have ended it
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(20)
 
 

@@ -1,0 +1,127 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle, unchanged, in MONAI Label's own `monaibundle` app, asked over HTTP."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_service import Server, answering, still
+from PIL import Image
+
+from pe_monai.data import phantom_frame
+from pe_monai.paths import bundle_dir
+from pe_monai.predictor import Predictor
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("monailabel") is None,
+        reason="MONAI Label is not installed; see constraints-label.txt",
+    ),
+]
+MODEL = "effusion_bundle"
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory) -> Iterator[Server]:
+    """As docs/label.md says, with a copy of the bundle and three stills."""
+    root = tmp_path_factory.mktemp("stock")
+    (root / "studies").mkdir()
+    for number, thickness in enumerate((18, 0, 10)):
+        Image.fromarray(phantom_frame(seed=40 + number, thickness_mm=thickness).image).save(
+            root / "studies" / f"still{number}.png"
+        )
+    monailabel = Path(sys.executable).with_name("monailabel")
+    path = f"{monailabel.parent}:{os.environ['PATH']}"
+    shims = subprocess.run([sys.executable, "-m", "pe_monai.label.shims"], capture_output=True, text=True, check=True)
+    environment = {"PATH": path, "PYTHONPATH": shims.stdout.strip()}
+    subprocess.run(
+        [monailabel, "apps", "--download", "--name", "monaibundle", "--output", root],
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+    )
+    shutil.copytree(bundle_dir(), root / "monaibundle" / "model" / MODEL)
+    start = [str(monailabel), "start_server", "--app", str(root / "monaibundle"), "--studies", str(root / "studies")]
+    start += ["--host", "127.0.0.1", "--conf", "models", MODEL, "--conf", "zoo_source", "local"]
+    with answering(start, root / "studies", root / "log.txt", **environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def offline() -> list[np.ndarray]:
+    """Masks of the stills by the predictor."""
+    frames = [phantom_frame(seed=40 + n, thickness_mm=thickness).image for n, thickness in enumerate((18, 0, 10))]
+    return [prediction.mask for prediction in Predictor().predict(frames)]
+
+
+def test_it_offers_the_automatic_network_alone(stock):
+    import requests
+
+    model = requests.get(f"{stock.url}/info/", timeout=60).json()["models"][MODEL]
+    assert model["type"] == "segmentation" and model["dimension"] == 2
+    assert model["config"]["model_filename"] == ["model.pt"]
+
+
+def test_a_frame_has_the_outline_of_the_predictor(stock, offline):
+    import requests
+
+    for number, mask in enumerate(offline):
+        answer = requests.post(
+            f"{stock.url}/infer/{MODEL}", params={"image": f"still{number}", "output": "image"}, timeout=120
+        )
+        assert answer.status_code == 200, answer.text
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))) > 0, mask)
+    assert offline[0].any()
+
+
+def test_a_batch_has_them_too(stock, offline):
+    import requests
+
+    started = requests.post(f"{stock.url}/batch/infer/{MODEL}", json={"multi_gpu": False}, timeout=60)
+    assert started.status_code == 200, started.text
+    _wait(f"{stock.url}/batch/infer/")
+    for number, mask in enumerate(offline):
+        kept = stock.folder / "labels" / "original" / f"still{number}.png"
+        assert np.array_equal(np.asarray(Image.open(kept)) > 0, mask)
+
+
+def test_it_trains_and_goes_on_answering(stock):
+    import requests
+
+    for number in range(3):
+        picture = io.BytesIO()
+        Image.fromarray(255 * still(number).astype(np.uint8)).save(picture, format="PNG")
+        saved = requests.put(
+            f"{stock.url}/datastore/label",
+            params={"image": f"still{number}", "tag": "final"},
+            files={"label": (f"still{number}.png", picture.getvalue())},
+            timeout=60,
+        )
+        assert saved.status_code == 200, saved.text
+    started = requests.post(f"{stock.url}/train/{MODEL}", json={"max_epochs": 1, "multi_gpu": False}, timeout=60)
+    assert started.status_code == 200, started.text
+    _wait(f"{stock.url}/train/")
+    assert requests.get(f"{stock.url}/train/", timeout=60).json()["status"] == "DONE"
+    answer = requests.post(f"{stock.url}/infer/{MODEL}", params={"image": "still0", "output": "image"}, timeout=120)
+    assert set(np.unique(np.asarray(Image.open(io.BytesIO(answer.content))))) <= {0, 1}
+
+
+def _wait(task: str, seconds: float = 300) -> None:
+    import requests
+
+    end = time.monotonic() + seconds
+    while requests.get(task, params={"check_if_running": True}, timeout=60).status_code == 200:
+        assert time.monotonic() < end, requests.get(task, timeout=60).text[-2000:]
+        time.sleep(1)
