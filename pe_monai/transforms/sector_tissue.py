@@ -29,6 +29,9 @@ _DARK = 10
 _EVEN = 3
 # Of the frame, how large a panel is at least, and a line of text on it at most.
 _MIN_PANEL, _MAX_TEXT = 0.01, 0.005
+# Of a sector's pixels, at least how many have a grey value that is neither near the lowest nor near the highest, or else
+# at most how many lie at an edge between these; a page of text has little else than strokes.
+_MIN_BETWEEN, _MAX_EDGES = 0.13, 0.04
 # Grey levels above the background's at which edges are looked for.
 _LAYERS = (1, 5, 10)
 _REMEDY = (
@@ -56,9 +59,9 @@ def find_sector(image: np.ndarray) -> np.ndarray:
         SectorNotFoundError: if no region of tissue is large enough.
         ValueError: if the type or shape is another.
     """
-    value = _lowest_channel(image)
-    unit = max(value.shape[0] / _REFERENCE[0], value.shape[1] / _REFERENCE[1])
-    value = _without_panels(value, max(1, round(unit)))
+    lowest = _lowest_channel(image)
+    unit = max(lowest.shape[0] / _REFERENCE[0], lowest.shape[1] / _REFERENCE[1])
+    value = _without_panels(lowest, max(1, round(unit)))
     region, floor, scale = _main_tissue(value, unit)
     unit *= scale
     padded = np.pad(value, 1)
@@ -66,7 +69,14 @@ def find_sector(image: np.ndarray) -> np.ndarray:
     outline = fit_outline(layers, region, unit)
     tissue = layers[-1] & region
     sector = outline.mask(value.shape) if outline is not None else np.zeros(value.shape, bool)
-    return sector if _is_plausible(sector, tissue, region) else _hull(tissue)
+    if not _is_plausible(sector, tissue, region):
+        sector = _hull(tissue)
+    if _is_text(lowest, sector):
+        height, width = value.shape
+        raise SectorNotFoundError(
+            f"no ultrasound sector: what stands out in the frame of {height} x {width} pixels is text; {_REMEDY}"
+        )
+    return sector
 
 
 def _lowest_channel(image: np.ndarray) -> np.ndarray:
@@ -179,6 +189,17 @@ def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: 
         if gap <= 0.3 * height and aside <= 0.3 * width and _is_graded(values, floor):
             found[box] |= part
     return found
+
+
+def _is_text(value: np.ndarray, sector: np.ndarray) -> bool:
+    """Say whether text fills the ``sector`` (H, W) of ``value`` (H, W): few grey values between two, and many edges."""
+    share = np.cumsum(np.bincount(value[sector], minlength=256)) / max(np.count_nonzero(sector), 1)
+    low, high = (int(level) for level in np.searchsorted(share, (0.01, 0.99)))
+    near = int(0.15 * (high - low))
+    if high - low <= _EVEN or share[high - near - 1] - share[low + near] >= _MIN_BETWEEN:
+        return False
+    darkest, brightest = (_neighbourhood(np.pad(value, 1, mode="edge"), pick) for pick in (np.minimum, np.maximum))
+    return bool(np.mean((brightest - darkest > 0.5 * (high - low))[sector]) > _MAX_EDGES)
 
 
 def _is_graded(values: np.ndarray, floor: int) -> bool:

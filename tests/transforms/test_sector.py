@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Transposed
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from pe_monai.transforms.sector import IsolateSector, IsolateSectord, SectorNotFoundError, find_sector
@@ -197,6 +197,23 @@ def test_a_ruler_at_the_edge_is_no_part_of_a_small_tissue():
     frame[10:760:12, 1018:1023] = 200
     region, _, _ = _main_tissue(frame, 768 / 224)
     assert region[mask].mean() > 0.95 and not region[:, 900:].any()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("paper", [0, 255])
+@pytest.mark.parametrize(("size", "columns"), [(12, 1), (16, 2), (20, 3), (24, 1)])
+def test_a_page_of_text_shows_no_sector(size, columns, paper, compressed):
+    page = Image.new("RGB", (800, 600), (paper,) * 3)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size)
+    words = "LVIDd 4.52 cm IVSd 0.93 Mitral valve peak gradient 12.4 mmHg TAPSE 21 mm EF 62 %".split()
+    rng = np.random.default_rng(size)
+    for top in range(20, 600 - size, round(1.5 * size)):
+        for left in range(20, 780, 780 // columns):
+            line = " ".join(rng.choice(words, 24 // columns))
+            draw.text((left, top), line[: 60 // columns], font=font, fill=(255 - paper,) * 3)
+    frame = np.asarray(page)
+    with pytest.raises(SectorNotFoundError, match="no ultrasound sector"):
+        find_sector(_compressed(frame) if compressed else frame)
 
 
 def _compressed(frame):
