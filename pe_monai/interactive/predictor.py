@@ -60,8 +60,8 @@ class InteractivePredictor:
     of the network.
 
     Args:
-        bundle: folder of the bundle whose preparation of frames it shares and in which its ``models/interactive/model.pt``
-            lies; the one that ships by default.
+        bundle: folder of the bundle whose preparation of frames it shares and in which its
+            ``models/interactive/model.pt`` lies; the one that ships by default.
         device: such as "cpu"; the bundle's choice by default.
         weights: other weights than the bundle's.
         local: whether a click changes only what it touches; False takes the network's whole answer.

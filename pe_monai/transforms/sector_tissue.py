@@ -29,8 +29,8 @@ _DARK = 10
 _EVEN = 3
 # Of the frame, how large a panel is at least, and a line of text on it at most.
 _MIN_PANEL, _MAX_TEXT = 0.01, 0.005
-# Of a sector's pixels, at least how many have a grey value that is neither near the lowest nor near the highest, or else
-# at most how many lie at an edge between these; a page of text has little else than strokes.
+# Of a sector's pixels, at least how many have a grey value that is neither near the lowest nor near the highest, or
+# else at most how many lie at an edge between these; a page of text has little else than strokes.
 _MIN_BETWEEN, _MAX_EDGES = 0.13, 0.04
 # Grey levels above the background's at which edges are looked for.
 _LAYERS = (1, 5, 10)
@@ -193,8 +193,9 @@ def _fragments(coarse: np.ndarray, labels: np.ndarray, main: np.ndarray, floor: 
 
 def _is_text(value: np.ndarray, sector: np.ndarray) -> bool:
     """Say whether text fills the ``sector`` (H, W) of ``value`` (H, W): few grey values between two, and many edges."""
-    share = np.cumsum(np.bincount(value[sector], minlength=256)) / max(np.count_nonzero(sector), 1)
-    low, high = (int(level) for level in np.searchsorted(share, (0.01, 0.99)))
+    inside = value[sector]
+    share = np.cumsum(np.bincount(inside, minlength=256)) / max(inside.size, 1)
+    low, high = np.searchsorted(share, (0.01, 0.99)).tolist()
     near = int(0.15 * (high - low))
     if high - low <= _EVEN or share[high - near - 1] - share[low + near] >= _MIN_BETWEEN:
         return False

@@ -14,7 +14,7 @@ from pe_monai.interactive.evaluation import Session, correct, dice, summarise
 from pe_monai.paths import bundle_dir
 
 pytestmark = pytest.mark.skipif(
-    not (bundle_dir() / "models" / "interactive" / "model.pt").is_file(), reason="this checkout has no interactive weights"
+    not (bundle_dir() / "models" / "interactive" / "model.pt").is_file(), reason="no interactive weights here"
 )
 
 
