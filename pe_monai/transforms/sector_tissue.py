@@ -74,7 +74,8 @@ def find_sector(image: np.ndarray) -> np.ndarray:
     if _is_text(lowest, sector):
         height, width = value.shape
         raise SectorNotFoundError(
-            f"no ultrasound sector: what stands out in the frame of {height} x {width} pixels is text; {_REMEDY}"
+            f"no ultrasound sector: what stands out in the frame of {height} x {width} pixels is text, or has two "
+            f"tones alone; {_REMEDY}"
         )
     return sector
 

@@ -350,7 +350,6 @@ def as_16_bit(image: Image.Image) -> Image.Image:
         (".png", lambda image: image.convert("P", palette=Image.Palette.ADAPTIVE)),
         (".tif", lambda image: image.convert("CMYK")),
         (".jpg", lambda image: image.convert("CMYK")),
-        (".png", lambda image: image.convert("1")),
         (".gif", lambda image: image.convert("P")),
     ],
 )
@@ -364,6 +363,15 @@ def test_unusual_pictures_are_segmented(segment, tmp_path, suffix, convert):
     assert odd.shape == plain.shape
     if suffix == ".png" and convert is as_16_bit:
         assert 2 * (odd & plain).sum() / (odd.sum() + plain.sum()) > 0.99
+
+
+def test_a_picture_of_black_and_white_alone_is_refused(segment, tmp_path):
+    image = Image.fromarray(phantom_frame(6, background="black", thickness_mm=15).image)
+    image.convert("1").save(tmp_path / "odd.png")
+    image.save(tmp_path / "plain.png")
+    code, _, stderr = segment(tmp_path / "odd.png", tmp_path / "plain.png", "-o", tmp_path / "out")
+    assert code == 1 and "odd.png" in stderr and "two tones alone" in stderr
+    assert [path.name for path in (tmp_path / "out/masks").iterdir()] == ["plain.png"]
 
 
 def test_output_that_is_a_file(segment, phantom, tmp_path):
