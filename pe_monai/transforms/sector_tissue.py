@@ -102,9 +102,7 @@ def _without_panels(value: np.ndarray, factor: int) -> np.ndarray:
         value: uint8 (H, W).
         factor: side of the blocks to judge by, in pixels.
     """
-    low, high = (
-        _neighbourhood(np.pad(_blocks(value, factor, pick), 1, mode="edge"), pick) for pick in (np.minimum, np.maximum)
-    )
+    low, high = _extremes(value, factor)
     even = (low > _DARK) & (high - low <= _EVEN)
     if np.count_nonzero(even) < 0.5 * _MIN_PANEL * even.size:
         return value
@@ -200,7 +198,7 @@ def _is_text(value: np.ndarray, sector: np.ndarray) -> bool:
     near = int(0.15 * (high - low))
     if high - low <= _EVEN or share[high - near - 1] - share[low + near] >= _MIN_BETWEEN:
         return False
-    darkest, brightest = (_neighbourhood(np.pad(value, 1, mode="edge"), pick) for pick in (np.minimum, np.maximum))
+    darkest, brightest = _extremes(value, 1)
     return bool(np.mean((brightest - darkest > 0.5 * (high - low))[sector]) > _MAX_EDGES)
 
 
@@ -221,6 +219,13 @@ def _blocks(value: np.ndarray, factor: int, pick: np.ufunc, dtype: type | None =
     height, width = (size // factor * factor for size in value.shape)
     rows = pick.reduce(value[:height].reshape(-1, factor, value.shape[1]), axis=1, dtype=dtype)
     return functools.reduce(pick, [rows[:, column:width:factor] for column in range(factor)])
+
+
+def _extremes(value: np.ndarray, factor: int) -> list[np.ndarray]:
+    """Return the least and the greatest value of the 3 x 3 blocks around each one; see `_blocks`."""
+    return [
+        _neighbourhood(np.pad(_blocks(value, factor, pick), 1, mode="edge"), pick) for pick in (np.minimum, np.maximum)
+    ]
 
 
 def _enlarged(blocks: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pe_monai.data import phantom_clip, phantom_frame
+from pe_monai.data import PhantomFrame, phantom_clip, phantom_frame
 
 STUB = Path(__file__).with_name("stub_label.py")
 
@@ -87,9 +87,8 @@ def answering(command: list[str], folder: Path, log: Path, **environment: str) -
 def fill(folder: Path) -> Path:
     """Three stills and a clip of six frames."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, thickness in enumerate((18, 0, 10)):
-        frame = phantom_frame(seed=40 + number, thickness_mm=thickness)
-        Image.fromarray(frame.image).save(folder / f"still{'abc'[number]}_001.png")
+    for number, name in enumerate("abc"):
+        Image.fromarray(phantom_still(number).image).save(folder / f"still{name}_001.png")
     first, *others = [Image.fromarray(frame.image) for frame in phantom_clip(seed=3, frames=6, thickness_mm=14)]
     first.save(folder / "beat.tif", save_all=True, append_images=others)
     return folder
@@ -102,9 +101,14 @@ def png(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def phantom_still(number: int) -> PhantomFrame:
+    """A still of :func:`fill` with its truth: 0, 1 or 2."""
+    return phantom_frame(seed=40 + number, thickness_mm=(18, 0, 10)[number])
+
+
 def still(number: int) -> np.ndarray:
     """Truth of a still of :func:`fill`."""
-    return phantom_frame(seed=40 + number, thickness_mm=(18, 0, 10)[number]).mask > 0
+    return phantom_still(number).mask > 0
 
 
 def chromium() -> Any:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import shutil
@@ -16,20 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_service import Server, answering, still
+from label_service import Server, answering, phantom_still, png, still
 from PIL import Image
 
-from pe_monai.data import phantom_frame
 from pe_monai.paths import bundle_dir
 from pe_monai.predictor import Predictor
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("monailabel") is None,
-        reason="MONAI Label is not installed; see constraints-label.txt",
-    ),
-]
+pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+requests = pytest.importorskip("requests")
+pytestmark = pytest.mark.slow
 MODEL = "effusion_bundle"
 
 
@@ -38,10 +32,8 @@ def stock(tmp_path_factory) -> Iterator[Server]:
     """As docs/label.md says, with a copy of the bundle and three stills."""
     root = tmp_path_factory.mktemp("stock")
     (root / "studies").mkdir()
-    for number, thickness in enumerate((18, 0, 10)):
-        Image.fromarray(phantom_frame(seed=40 + number, thickness_mm=thickness).image).save(
-            root / "studies" / f"still{number}.png"
-        )
+    for number in range(3):
+        Image.fromarray(phantom_still(number).image).save(root / "studies" / f"still{number}.png")
     monailabel = Path(sys.executable).with_name("monailabel")
     path = f"{monailabel.parent}:{os.environ['PATH']}"
     shims = subprocess.run([sys.executable, "-m", "pe_monai.label.shims"], capture_output=True, text=True, check=True)
@@ -62,21 +54,16 @@ def stock(tmp_path_factory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def offline() -> list[np.ndarray]:
     """Masks of the stills by the predictor."""
-    frames = [phantom_frame(seed=40 + n, thickness_mm=thickness).image for n, thickness in enumerate((18, 0, 10))]
-    return [prediction.mask for prediction in Predictor().predict(frames)]
+    return [prediction.mask for prediction in Predictor().predict([phantom_still(n).image for n in range(3)])]
 
 
 def test_it_offers_the_automatic_network_alone(stock):
-    import requests
-
     model = requests.get(f"{stock.url}/info/", timeout=60).json()["models"][MODEL]
     assert model["type"] == "segmentation" and model["dimension"] == 2
     assert model["config"]["model_filename"] == ["model.pt"]
 
 
 def test_a_frame_has_the_outline_of_the_predictor(stock, offline):
-    import requests
-
     for number, mask in enumerate(offline):
         answer = requests.post(
             f"{stock.url}/infer/{MODEL}", params={"image": f"still{number}", "output": "image"}, timeout=120
@@ -87,8 +74,6 @@ def test_a_frame_has_the_outline_of_the_predictor(stock, offline):
 
 
 def test_a_batch_has_them_too(stock, offline):
-    import requests
-
     started = requests.post(f"{stock.url}/batch/infer/{MODEL}", json={"multi_gpu": False}, timeout=60)
     assert started.status_code == 200, started.text
     _wait(f"{stock.url}/batch/infer/")
@@ -98,15 +83,11 @@ def test_a_batch_has_them_too(stock, offline):
 
 
 def test_it_trains_and_goes_on_answering(stock):
-    import requests
-
     for number in range(3):
-        picture = io.BytesIO()
-        Image.fromarray(255 * still(number).astype(np.uint8)).save(picture, format="PNG")
         saved = requests.put(
             f"{stock.url}/datastore/label",
             params={"image": f"still{number}", "tag": "final"},
-            files={"label": (f"still{number}.png", picture.getvalue())},
+            files={"label": (f"still{number}.png", png(255 * still(number).astype(np.uint8)))},
             timeout=60,
         )
         assert saved.status_code == 200, saved.text
@@ -119,8 +100,6 @@ def test_it_trains_and_goes_on_answering(stock):
 
 
 def _wait(task: str, seconds: float = 300) -> None:
-    import requests
-
     end = time.monotonic() + seconds
     while requests.get(task, params={"check_if_running": True}, timeout=60).status_code == 200:
         assert time.monotonic() < end, requests.get(task, timeout=60).text[-2000:]
