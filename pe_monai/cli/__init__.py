@@ -8,6 +8,7 @@ import argparse
 import importlib
 import logging
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -71,14 +72,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"pe_monai {options.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # who read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
-        return 141  # 128 + SIGPIPE, as shells have it
     except Exception as e:
+        if isinstance(e, BrokenPipeError) and _is_output_closed():  # who read it, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+            return 141  # 128 + SIGPIPE, as shells have it
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         print(f"pe_monai {options.command}: error: {_describe(e)}", file=sys.stderr)
         return 2
+
+
+def _is_output_closed() -> bool:
+    if not hasattr(select, "poll"):  # Windows, where a closed pipe is another error
+        return True
+    watch = select.poll()
+    watch.register(sys.stdout.fileno(), 0)  # an error is told unasked
+    return bool(watch.poll(0))
 
 
 def _describe(error: Exception) -> str:

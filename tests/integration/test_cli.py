@@ -487,25 +487,21 @@ class Terminal(io.StringIO):
 def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
     ours, theirs = os.pipe()
     os.close(ours)
-    command = [
-        sys.executable,
-        "-m",
-        "pe_monai",
-        "phantom",
-        "data",
-        "--folds",
-        "1",
-        "--clips",
-        "1",
-        "--size",
-        "64",
-        "96",
-    ]
+    command = [sys.executable, "-m", "pe_monai", *"phantom data --folds 1 --clips 1 --size 64 96".split()]
     run = subprocess.run(
         command, stdout=theirs, stderr=subprocess.PIPE, cwd=tmp_path, env=python_environment(), check=False
     )
     os.close(theirs)
     assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error(monkeypatch, capfd):
+    def lose_a_process(options):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr("pe_monai.cli.doctor.run", lose_a_process)
+    assert main(["doctor"]) == 2
+    assert "pe_monai doctor: error: Broken pipe" in capfd.readouterr().err
 
 
 def test_on_a_terminal_there_is_a_bar(segment, phantom, tmp_path, monkeypatch):
