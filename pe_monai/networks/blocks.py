@@ -26,6 +26,8 @@ class Convolution(nn.Conv2d):
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
         if self.padding_mode == "zeros":
             return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        if not torch.jit.is_scripting() and self.padding_mode == "reflect" and gradients.are_cheaper(x):
+            return gradients.reflect_convolution(x, self.weight, self.bias, self.stride)
         return F.conv2d(_pad(x, self.padding_mode), self.weight, self.bias, self.stride)
 
 
@@ -34,13 +36,7 @@ def _pad(x: torch.Tensor, mode: str) -> torch.Tensor:
         kind = x.device.type
         if torch.is_autocast_enabled(kind):
             with torch.autocast(kind, enabled=False):
-                return _pad_as_is(x.to(torch.get_autocast_dtype(kind)), mode)
-    return _pad_as_is(x, mode)
-
-
-def _pad_as_is(x: torch.Tensor, mode: str) -> torch.Tensor:
-    if not torch.jit.is_scripting() and mode == "reflect" and gradients.are_cheaper(x):
-        return gradients.ReflectPad.apply(x)
+                return F.pad(x.to(torch.get_autocast_dtype(kind)), [1, 1, 1, 1], mode=mode)
     return F.pad(x, [1, 1, 1, 1], mode=mode)
 
 
