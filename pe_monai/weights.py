@@ -59,6 +59,7 @@ def record_hash(path: str | Path) -> str:
 
 def save_weights(network: nn.Module, path: str | Path) -> str:
     """Write a network's state_dict and its SHA-256; returns the hash. A DistributedDataParallel wrapper is left out."""
+    hash_file(path).unlink(missing_ok=True)  # a kill leaves weights without a hash, never with that of others
     save_whole(plain_network(network).state_dict(), path)
     return record_hash(path)
 

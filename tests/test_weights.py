@@ -56,6 +56,20 @@ def test_the_hash_lies_beside_in_the_format_of_sha256sum(saved):
     assert sorted(file.name for file in path.parent.iterdir()) == ["model.pt", "model.pt.sha256"]
 
 
+def test_a_kill_leaves_no_weights_with_the_hash_of_others(saved, monkeypatch):
+    def die(path):
+        raise KeyboardInterrupt
+
+    _, path, _ = saved
+    other = network()
+    monkeypatch.setattr("pe_monai.weights.record_hash", die)
+    with pytest.raises(KeyboardInterrupt):
+        save_weights(other, path)
+    loaded = network()
+    load_weights(loaded, path)
+    assert equal(loaded, other)
+
+
 def test_a_changed_file_is_refused_before_it_is_read(saved):
     net, path, _ = saved
     save_whole(network(5).state_dict(), path)

@@ -27,18 +27,26 @@ def run(options: argparse.Namespace) -> int:
     from pe_monai.errors import WeightsError
 
     output = Path(options.output).resolve()
+    weights = output / "model.pt"
+    before = None if options.resume else _written(weights)
     run_bundle(
         options,
         ["train.json"],
         "training",
         output_dir=str(output),
-        ckpt_path=str(output / "model.pt"),
+        ckpt_path=str(weights),
         datalist=options.split,
         resume=options.resume,
     )
-    if not (output / "model.pt").is_file():
+    if _written(weights) in (None, before):
         raise WeightsError(
             f"{output}: no epoch was validated, so no weights were kept; set val_interval to at most max_epochs."
+            + (f" {weights.name} is of an earlier training." if before else "")
         )
-    print(f"weights in {output / 'model.pt'}")
+    print(f"weights in {weights}")
     return 0
+
+
+def _written(path: Path) -> int | None:
+    """When a file was written, in nanoseconds; None if there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else None

@@ -67,9 +67,13 @@ class Labels:
         return set(self._files.get(tag, {})) & self.studies.frames.keys()
 
     def read(self, frame: Frame, tag: str = FINAL) -> np.ndarray | None:
-        """The mask of a frame, (H, W) bool; None if there is none."""
+        """The mask of a frame, (H, W) bool; None if there is none.
+
+        Raises:
+            FrameError: the file is none, or its mask has another size than the frame.
+        """
         path = self._files.get(tag, {}).get(frame.id)
-        return None if path is None else read_mask(path)
+        return None if path is None else self._checked(frame, read_mask(path))
 
     def revision(self, frame: Frame, tag: str = FINAL) -> str:
         """What tells the label of a frame from every other of that frame; "" if there is none."""
@@ -79,16 +83,14 @@ class Labels:
         except FileNotFoundError:
             return ""
 
-    def is_newer(self, frame: Frame, tag: str, than: str) -> bool:
-        """Whether the label of one tag was saved after that of another; False where one is missing."""
-        paths = self.tags(frame.id)
-        try:
-            return paths[tag].stat().st_mtime_ns > paths[than].stat().st_mtime_ns
-        except (KeyError, FileNotFoundError):
-            return False
-
     def save(
-        self, frame: Frame, mask: np.ndarray, tag: str = FINAL, replaces: str | None = None, ends: str = ""
+        self,
+        frame: Frame,
+        mask: np.ndarray,
+        tag: str = FINAL,
+        replaces: str | None = None,
+        ends: str = "",
+        ended: str | None = None,
     ) -> str:
         """Keep a mask; the one before it is replaced once this one is complete.
 
@@ -98,6 +100,7 @@ class Labels:
             tag: "final" for one that a person approved; "original" for the model's; "draft-" and a browser's name.
             replaces: revision of the label that it was made from, "" for none; None replaces whatever there is.
             ends: tag of the draft that it ends.
+            ended: revision of that draft; one that is another by now stays. None ends whatever there is.
 
         Returns:
             Its revision.
@@ -109,21 +112,24 @@ class Labels:
         """
         if not _TAG.fullmatch(tag):
             raise FrameError(f"tag {tag[:40]!r} is no plain word; give final or original.")
-        size = self.studies.pixels(frame).shape[:2]
-        if mask.shape != size:
-            given, wanted = (f"{width} x {height}" for height, width in (mask.shape, size))
-            raise FrameError(f"{frame.id}: the label is {given} pixels, the frame {wanted}; give one of the same size.")
         path = self.studies.root / LABELS / tag / f"{frame.id}.png"
-        mask = np.asarray(mask) > 0
+        mask = self._checked(frame, mask) > 0
         with self._lock:
             if replaces is not None and self.revision(frame, tag) != replaces and not self._holds(frame, tag, mask):
                 raise OvertakenError(f"{frame.id}: another label was saved meanwhile.")
             write_picture(mask.astype(np.uint8) * 255, path)
             self._files.setdefault(tag, {})[frame.id] = path
             revision = self.revision(frame, tag)
-        if ends.startswith(DRAFT):
-            self.remove(frame, ends)
+            if ends.startswith(DRAFT) and ended in (None, self.revision(frame, ends)):
+                self._remove(frame, ends)
         return revision
+
+    def _checked(self, frame: Frame, mask: np.ndarray) -> np.ndarray:
+        size = self.studies.pixels(frame).shape[:2]
+        if mask.shape != size:
+            given, wanted = (f"{width} x {height}" for height, width in (mask.shape, size))
+            raise FrameError(f"{frame.id}: the label is {given} pixels, the frame {wanted}; give one of the same size.")
+        return mask
 
     def _holds(self, frame: Frame, tag: str, mask: np.ndarray) -> bool:
         # it was saved already, and only the answer did not arrive
@@ -133,11 +139,15 @@ class Labels:
         return False
 
     def remove(self, frame: Frame, tag: str) -> None:
-        """Forget the label of a frame; frames themselves are never removed."""
+        """Forget the label of a frame, in every kind of file; frames themselves are never removed."""
         with self._lock:
-            path = self._files.get(tag, {}).pop(frame.id, None)
-            if path is not None:
-                path.unlink(missing_ok=True)
+            self._remove(frame, tag)
+
+    def _remove(self, frame: Frame, tag: str) -> None:
+        path = self._files.get(tag, {}).pop(frame.id, None)
+        while path is not None:
+            path.unlink(missing_ok=True)
+            path = _list(path.parent).get(frame.id)  # beneath it, such as another program's
 
 
 def read_label(path: Path, size: tuple[int, int]) -> np.ndarray:

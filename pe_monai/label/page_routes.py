@@ -83,14 +83,10 @@ def frames(refresh: bool = False, draft: str = DRAFT) -> dict[str, Any]:
 
 @api.get("/labels")
 def labels(image: str, draft: str = DRAFT) -> dict[str, Any]:
-    """Revision of a frame's label, "" without one; whether there is a draft, and whether the label is newer than it."""
+    """Revision of a frame's label, "" without one, and whether there is a draft."""
     datastore = app_instance().datastore()
     wanted, kept = datastore.frame(image), datastore.labels
-    return {
-        "saved": kept.revision(wanted),
-        "draft": draft in kept.tags(wanted.id),
-        "overtaken": kept.is_newer(wanted, FINAL, than=draft),
-    }
+    return {"saved": kept.revision(wanted), "draft": draft in kept.tags(wanted.id)}
 
 
 @api.get("/frame")

@@ -100,13 +100,15 @@ def save_label(
     tag: str = FINAL,
     params: str = Form("{}"),
     ends: str = "",
+    ended: str | None = None,
     if_match: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> dict[str, str]:
     """Save a label: PNG, NIfTI or NRRD of the frame's size, 0 and 1, 0 and 255, or green.
 
     ``If-Match`` with the ETag of the label that it was made from, or ``If-None-Match: *`` where there was none, saves
-    it only if nobody else has saved another meanwhile; otherwise the answer is a 412. ``ends`` is the tag of its draft.
+    it only if nobody else has saved another meanwhile; otherwise the answer is a 412. ``ends`` is the tag of its draft,
+    which goes if it is of the revision ``ended``, where one is given.
     """
     read_json(params)
     replaces = "" if if_none_match == "*" else None if if_match is None else if_match.strip('"')
@@ -116,7 +118,8 @@ def save_label(
         assert path is not None
         mask = read_label(path, datastore.studies.pixels(frame).shape[:2])
         try:
-            response.headers["ETag"] = f'"{datastore.labels.save(frame, mask, tag or FINAL, replaces, ends)}"'
+            revision = datastore.labels.save(frame, mask, tag or FINAL, replaces, ends, ended)
+            response.headers["ETag"] = f'"{revision}"'
         except OvertakenError as e:
             raise HTTPException(412, str(e)) from e
     return {"image": image, "label": image}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from monailabel.interfaces.tasks.train import TrainTask
 
 from pe_monai.data import write_picture
-from pe_monai.errors import DatasetError, FrameError
+from pe_monai.errors import DatasetError, FrameError, find_user_error
 from pe_monai.label.datastore import FrameDatastore
 from pe_monai.label.groups import group_of, split_groups
 from pe_monai.label.models import Models
@@ -81,8 +82,15 @@ class Training(TrainTask):
         os.nice(NICENESS)  # who outlines frames meanwhile goes first
         runs = datastore.studies.root / STATE / "training"
         shutil.rmtree(runs, ignore_errors=True)  # of a training that was killed
+        if "#" in str(runs):  # which MONAI's configs take for a separator
+            runs = Path(tempfile.mkdtemp(prefix="pe_monai-training-"))
         try:
             return self._train(request, datastore, runs)
+        except Exception as e:
+            known = find_user_error(e)
+            if known is None or known is e:
+                raise
+            raise DatasetError(str(known)) from e  # MONAI's own message says less, and comes last
         finally:
             shutil.rmtree(runs, ignore_errors=True)
 
@@ -94,12 +102,13 @@ class Training(TrainTask):
         print(f"{len(training)} frames to learn from, {len(validation)} to judge by", flush=True)
         epochs, learning_rate = read_settings(request)
         weights = run / "model.pt"
+        start = shutil.copyfile(before.weights_path, run / "start.pt")
         run_bundle(
             self.models.bundle,
             bundle_root=str(self.models.bundle),
             output_dir=str(run),
             ckpt_path=str(weights),
-            initial_weights=str(before.weights_path),
+            initial_weights=str(start),
             max_epochs=epochs,
             patience=epochs,
             learning_rate=learning_rate,
@@ -127,7 +136,7 @@ class Training(TrainTask):
 
     def _samples(self, datastore: FrameDatastore, folder: Path, predictor: Predictor) -> list[tuple[str, Sample]]:
         samples = []
-        for image_id in datastore.get_labeled_images():
+        for number, image_id in enumerate(datastore.get_labeled_images()):
             frame = datastore.frame(image_id)
             try:
                 pixels, mask = datastore.studies.pixels(frame), datastore.labels.read(frame)
@@ -135,11 +144,11 @@ class Training(TrainTask):
             except FrameError as e:
                 print(f"{image_id}: left out ({e})", flush=True)
                 continue
-            if mask is None or mask.shape != pixels.shape[:2]:
+            if mask is None:
                 continue
             files = {
-                "image": str(write_picture(pixels, folder / f"{image_id}-image.png")),
-                "label": str(write_picture(mask.astype(np.uint8) * 255, folder / f"{image_id}-label.png")),
+                "image": str(write_picture(pixels, folder / f"{number}-image.png")),
+                "label": str(write_picture(mask.astype(np.uint8) * 255, folder / f"{number}-label.png")),
             }
             samples.append((group_of(frame), Sample(pixels, mask, files)))
         return samples

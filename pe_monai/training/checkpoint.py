@@ -150,22 +150,33 @@ class TrainingState:
         A training that had reached its last epoch ends at once.
 
         Raises:
-            WeightsError: its schedule is for another number of steps, of which it would run out before the end.
+            WeightsError: the file is damaged or belongs to another configuration, or its schedule is for another number
+                of steps, of which it would run out before the end.
         """
         if not self.path.is_file():
             logger.warning("%s is absent: nothing to resume, training starts from the beginning", self.path)
             return
-        content = torch.load(self.path, map_location="cpu", weights_only=True)
-        missing = sorted(set(self.objects) - set(content))
+        try:
+            content: dict[str, Any] = read_state(self.path)
+        except WeightsError as e:
+            raise WeightsError(f"{e} Delete it and start anew, with initial_weights naming the best weights.") from e
+        missing = sorted({*self.objects, "epoch", "iteration"} - set(content))
         if missing:
-            raise ValueError(
+            raise WeightsError(
                 f"{self.path}: no {', '.join(missing)} in it; it belongs to another configuration; resume with that."
             )
         is_done = engine.state.max_epochs is not None and content["epoch"] >= engine.state.max_epochs
         if not is_done:
             self._check_schedule(content)
         for name, thing in self.objects.items():
-            thing.load_state_dict(content[name])
+            try:
+                thing.load_state_dict(content[name])
+            except (RuntimeError, ValueError, KeyError, TypeError) as e:
+                reason = " ".join(str(e).split())[:200]
+                raise WeightsError(
+                    f"{self.path}: its {name} belongs to another configuration ({reason}); resume with that, or start "
+                    "anew in another folder."
+                ) from e
         if getattr(engine, "scaler", None) is not None and "scaler" in content:
             engine.scaler.load_state_dict(content["scaler"])
         if is_done:

@@ -25,6 +25,7 @@ from small_bundle import python_environment, run_python
 import pe_monai.predictor
 from pe_monai.cli import COMMANDS, main
 from pe_monai.data import phantom_frame, write_picture
+from pe_monai.weights import save_whole
 
 MANIFEST = {"pe_monai", "intended_use", "bundle", "weights", "weights_sha256", "settings", "versions", "frames"}
 
@@ -603,6 +604,15 @@ def test_train_says_what_is_wrong_in_one_line(phantom_root, tmp_path, capsys, mo
     assert [line for line in stderr.splitlines() if line.startswith("pe_monai train: error: ") and words in line]
     assert "Traceback" not in stderr
     assert not Path("out", "model.pt").exists()
+
+
+def test_weights_of_an_earlier_training_are_not_told_as_those_of_this_one(phantom_root, tmp_path, capsys):
+    save_whole({}, tmp_path / "out" / "model.pt")
+    before = (tmp_path / "out" / "model.pt").read_bytes()
+    arguments = ["--data", str(phantom_root), "--config", "phantom", "--set", "val_interval=2", *SMALL]
+    assert main(["train", "-o", str(tmp_path / "out"), *arguments]) == 2
+    assert "no epoch was validated" in (told := capsys.readouterr().err) and "of an earlier training" in told
+    assert (tmp_path / "out" / "model.pt").read_bytes() == before
 
 
 def test_python_m_pe_monai_and_its_version():

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from label_service import chromium, fill, keep, png, serve
+from label_service import chromium, fill, keep, phantom_still, png, serve
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -516,8 +516,140 @@ def test_only_a_tap_is_a_click(browser):
     wait(lambda: text(browser, "area") != "none")
 
 
+def look_again(server):
+    requests.get(f"{server.url}/effusion/frames?refresh=true", timeout=60)
+
+
+def pointer(driver, kind, x, y):
+    """A part of a stroke, in pixels of the frame of 320 x 224."""
+    box = driver.find_element("id", "canvas").rect
+    scale = min(box["width"] / 320, box["height"] / 224) * 0.98
+    place = {
+        "x": box["x"] + box["width"] / 2 + (x + 0.5 - 160) * scale,
+        "y": box["y"] + box["height"] / 2 + (y + 0.5 - 112) * scale,
+    }
+    held = {"button": "left", "buttons": 1, "clickCount": 1}
+    driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": f"mouse{kind}", **place, **held})
+
+
+def test_a_stroke_that_is_kept_while_it_is_drawn_is_kept_whole(browser, page_server):
+    open_cleared(browser, "stillc_001")
+    keys(browser, "b")
+    for x in (60, 200):  # the second begins before the draft of the first is sent, and goes on after it
+        pointer(browser, "Pressed", x, 60)
+        pointer(browser, "Moved", x, 100)
+        if x == 200:
+            time.sleep(1)
+            pointer(browser, "Moved", x, 160)
+        pointer(browser, "Released", x, 160 if x == 200 else 100)
+    wait(lambda: drafted(page_server, "stillc_001", lambda mask: mask[60, 60] and mask[160, 200]), 5)
+
+
+def test_a_stroke_belongs_to_the_frame_it_began_on(browser, page_server):
+    requests.delete(f"{page_server.url}/datastore/label?id=beat@003&tag=final", timeout=60)
+    open_cleared(browser, "beat@002")
+    slow(browser, 700)
+    keys(browser, "b", webdriver.Keys.ARROW_RIGHT)
+    pointer(browser, "Pressed", 60, 60)
+    pointer(browser, "Moved", 60, 100)
+    wait(lambda: text(browser, "place") == "3 of 6")
+    time.sleep(2)
+    pointer(browser, "Moved", 60, 160)
+    pointer(browser, "Released", 60, 160)
+    slow(browser, 0)
+    settled(browser)
+    wait(lambda: drafted(page_server, "beat@002", lambda mask: mask[100, 60] and not mask[160, 60]))
+    assert label(page_server, "beat@003", "draft") is None
+    assert browser.find_element("id", "undo").get_attribute("disabled")
+
+
+def test_a_label_that_was_never_shown_is_only_replaced_on_purpose(browser, page_server):
+    open_cleared(browser, "stillb_001")
+    keys(browser, "b")
+    click(browser, 60, 120)
+    wait(lambda: drafted(page_server, "stillb_001", np.any))
+    put_label(page_server, "stillb_001", 255)
+    click(browser, 200, 120)  # a draft that is younger than the label
+    wait(lambda: drafted(page_server, "stillb_001", lambda mask: mask[120, 200]))
+    open_frame(browser, "stilla_001")
+    open_frame(browser, "stillb_001")
+    keys(browser, "s")
+    refused(browser)
+    assert label(page_server, "stillb_001").all()
+
+
+def test_saving_in_one_tab_leaves_the_draft_of_another(browser, page_server):
+    open_cleared(browser, "stilla_001")
+    settled(browser)
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    browser.get(page_server.url)
+    open_frame(browser, "stilla_001")
+    second = browser.current_window_handle
+    browser.switch_to.window(first)
+    keys(browser, "b")
+    click(browser, 60, 120)
+    wait(lambda: drafted(page_server, "stilla_001", lambda mask: mask[120, 60]))
+    browser.switch_to.window(second)
+    keys(browser, "s")
+    wait(lambda: text(browser, "message") == "saved")
+    assert label(page_server, "stilla_001", "draft")[120, 60]
+    browser.close()
+    browser.switch_to.window(first)
+
+
+def test_a_brush_waits_for_the_answer_to_a_click(browser, page_server):
+    open_cleared(browser, "stilla_001")
+    slow(browser, 700)
+    click(browser, 160, 100)
+    keys(browser, "b")
+    click(browser, 60, 120)
+    assert text(browser, "message").startswith("the click is not yet answered")
+    slow(browser, 0)
+    wait(lambda: drafted(page_server, "stilla_001", lambda mask: mask[100, 160] and not mask[120, 60]))
+
+
+def test_enter_saves_also_after_a_click_on_a_button(browser, page_server):
+    requests.delete(f"{page_server.url}/datastore/label?id=stillb_001&tag=final", timeout=60)
+    open_frame(browser, "stillb_001")
+    browser.find_element("id", "clear").click()
+    wait(lambda: text(browser, "area") == "none")
+    keys(browser, webdriver.Keys.ENTER)
+    wait(lambda: label(page_server, "stillb_001") is not None)
+
+
+def test_the_pointer_is_where_it_is_on_another_screen(browser, page_server):
+    open_cleared(browser, "stilla_001")
+    size = browser.execute_script("return [innerWidth, innerHeight]")
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 2, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    keys(browser, "b")
+    click(browser, 60, 120)
+    wait(lambda: drafted(page_server, "stilla_001", lambda mask: mask[120, 60]))
+
+
+def test_arrows_lead_away_from_a_frame_that_does_not_open(browser, page_server):
+    broken = page_server.folder / "aaa.png"
+    broken.write_bytes(b"no picture")
+    look_again(page_server)
+    try:
+        browser.get(page_server.url)
+        wait(lambda: "aaa" in text(browser, "message"))
+        assert browser.find_elements("css selector", '[data-id="aaa"]')
+        keys(browser, webdriver.Keys.ARROW_DOWN)
+        settled(browser)
+        assert browser.find_elements("css selector", ".current")
+    finally:
+        broken.unlink()
+        look_again(page_server)
+    browser.get_log("browser")  # tells of the frame that did not come
+
+
 def test_training_is_started_followed_and_told(browser, page_server):
-    for name in ("stilla_001", "beat@003"):
+    Image.fromarray(phantom_still(0).image).save(page_server.folder / "still #4 & 100%.png")
+    look_again(page_server)
+    browser.get(page_server.url)
+    for name in ("stilla_001", "beat@003", "still #4 & 100%"):
         open_frame(browser, name)
         keys(browser, "s")
         wait(lambda name=name: label(page_server, name) is not None)

@@ -177,6 +177,42 @@ def test_a_label_that_someone_else_saved_meanwhile_is_not_replaced(label_server)
     assert np.asarray(Image.open(label_server.folder / "labels/mine/beat@004.png")).all()
 
 
+def test_a_draft_ends_only_if_nobody_went_on_with_it(label_server):
+    address = f"{label_server.url}/datastore/label"
+
+    def put(value, **params):
+        files = {"label": ("x.png", png(np.full((224, 320), value, np.uint8)))}
+        return requests.put(address, params={"image": "beat@005", **params}, files=files, timeout=60)
+
+    first, second = (put(value, tag="draft-a").headers["ETag"].strip('"') for value in (255, 0))
+    file = label_server.folder / "labels/draft-a/beat@005.png"
+    assert put(255, tag="mine", ends="draft-a", ended=first).ok and file.exists()
+    assert put(255, tag="mine", ends="draft-a", ended=second).ok and not file.exists()
+
+
+def test_a_label_of_another_size_in_the_folder_is_no_label(label_server):
+    folder = label_server.folder / "labels/other"
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((448, 640), 255, np.uint8)).save(folder / "beat@002.png")
+    requests.get(f"{label_server.url}/effusion/frames?refresh=true", timeout=60)
+    answer = requests.get(f"{label_server.url}/datastore/label?label=beat@002&tag=other", timeout=60)
+    assert answer.status_code == 400 and "640 x 448 pixels, the frame 320 x 224" in answer.json()["detail"]
+
+
+def test_a_label_is_deleted_in_every_kind_of_file(label_server):
+    folder = label_server.folder / "labels/theirs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("beat@002.nii.gz", "beat@003.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(np.ones((320, 224), np.uint8), np.eye(4)), folder / name)
+    requests.get(f"{label_server.url}/effusion/frames?refresh=true", timeout=60)
+    address = f"{label_server.url}/datastore/label"
+    files = {"label": ("x.png", png(np.full((224, 320), 255, np.uint8)))}
+    assert requests.put(f"{address}?image=beat@002&tag=theirs", files=files, timeout=60).ok
+    assert len(list(folder.iterdir())) == 3
+    assert requests.delete(f"{address}?id=beat@002&tag=theirs", timeout=60).ok
+    assert [path.name for path in folder.iterdir()] == ["beat@003.nii.gz"]
+
+
 def test_label_of_another_size_is_refused(label_server):
     file = label_server.folder / "labels/final/stillc_001.png"
     before = file.read_bytes() if file.exists() else None  # another test may have saved one

@@ -156,6 +156,21 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
         state.resume(Engine(lambda engine, batch: None))
 
 
+@pytest.mark.parametrize("kept", [0, 900])
+def test_a_damaged_checkpoint_is_named(tmp_path, kept):
+    train(tmp_path / "last.pt", epochs=1)
+    (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:kept])
+    with pytest.raises(WeightsError, match=r"last.pt: this is no file of weights .* initial_weights"):
+        train(tmp_path / "last.pt", resume=True)
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path):
+    train(tmp_path / "last.pt", epochs=1)
+    state = TrainingState(tmp_path / "last.pt", {"network": nn.Linear(3, 1)}, 0)
+    with pytest.raises(WeightsError, match=r"last.pt: its network belongs to another configuration"):
+        state.resume(Engine(lambda engine, batch: None))
+
+
 def test_a_schedule_of_another_length_is_refused_before_a_step_is_done(tmp_path):
     train(tmp_path / "last.pt", epochs=2)
     before = (tmp_path / "last.pt").read_bytes()

@@ -36,14 +36,28 @@ export const named = (image) => `image=${encodeURIComponent(image)}`;
 export const revisionOf = (answer) => answer.headers.get("ETag").replaceAll('"', "");
 export const loadLabel = (image, tag) => request(`datastore/label?label=${encodeURIComponent(image)}&tag=${tag}`);
 
-// in place of the one of that revision, "" for none, null for whatever there is; gives its own revision
-export async function saveLabel(image, blob, tag, replaces = null) {
-  const form = new FormData();
-  form.append("label", blob, "label.png");
-  const headers = replaces === null ? {} : replaces ? { "If-Match": `"${replaces}"` } : { "If-None-Match": "*" };
-  const ends = tag === DRAFT ? "" : `&ends=${DRAFT}`;
-  const address = `datastore/label?${named(image)}&tag=${tag}${ends}`;
-  return revisionOf(await request(address, { method: "PUT", body: form, headers }));
+const put = async (image, blob, query, headers = {}) => {
+  const body = new FormData();
+  body.append("label", blob, "label.png");
+  return revisionOf(await request(`datastore/label?${named(image)}&${query}`, { method: "PUT", body, headers }));
+};
+
+// the revision of the label that this browser's draft was made from, "" for none; unknown without a draft
+const origin = (image) => `${DRAFT} ${image}`;
+export const originOf = (image) => localStorage[origin(image)];
+
+// gives its revision
+export async function saveDraftOf(image, blob, saved) {
+  localStorage[origin(image)] = saved;
+  return put(image, blob, `tag=${DRAFT}`);
+}
+
+// in place of the one of that revision, "" for none; ends the draft of that revision; gives its own revision
+export async function saveLabel(image, blob, replaces, draft) {
+  const headers = replaces ? { "If-Match": `"${replaces}"` } : { "If-None-Match": "*" };
+  const revision = await put(image, blob, `tag=final${draft ? `&ends=${DRAFT}&ended=${draft}` : ""}`, headers);
+  localStorage.removeItem(origin(image));
+  return revision;
 }
 
 function login() {

@@ -1,7 +1,7 @@
 // Copyright (c) pe_monai contributors. SPDX-License-Identifier: Apache-2.0
 // The page: one frame in hand, its outline, what was done to it, and the buttons and keys.
 
-import { DRAFT, get, loadLabel, named, post, request, revisionOf, saveLabel } from "./api.js";
+import { DRAFT, get, loadLabel, named, originOf, post, request, revisionOf, saveDraftOf, saveLabel } from "./api.js";
 import { FrameList } from "./list.js";
 import { base64, decode, encode, paint } from "./mask.js";
 import { startTraining } from "./training.js";
@@ -15,7 +15,7 @@ let tool = "add";
 let canClick = false;
 let turn = 0; // answers to requests of an earlier turn are dropped
 let heading = null; // the frame that was asked for last: in hand, or on its way
-let edit = null; // { id, width, height, saved, mask, clicks, base, waiting, past, future, changed }
+let edit = null; // { id, width, height, saved, draft, mask, clicks, base, waiting, past, future, changed }
 let stroke = null;
 let sending = Promise.resolve();
 let unsent = 0;
@@ -44,8 +44,11 @@ async function open(id, carry = false) {
     if (mine !== turn) return;
     const { width, height } = frame;
     const mask = new Uint8Array(width * height);
+    if (stroke?.drawn) release(); // what is drawn from now on is of the next frame
+    stroke = null;
+    clearTimeout(timers.measure);
     saveDraft(); // of what was drawn while the frame came
-    const saved = labels.overtaken ? "" : labels.saved; // a draft was made from what was there before it
+    const saved = labels.draft ? originOf(id) ?? labels.saved : labels.saved;
     edit = { id, width, height, saved, mask, clicks: [], base: null, waiting: false, past: [], future: [], changed: false };
     view.show(frame);
     forgetMeasures();
@@ -71,7 +74,7 @@ async function begin({ saved, draft }, carried, mine) {
     if (mine !== turn) return;
     const mask = await decode(await answer.blob(), edit.width, edit.height);
     if (mine !== turn) return;
-    Object.assign(edit, { mask, base: mask, kept: mask, changed: draft });
+    Object.assign(edit, { mask, base: mask, kept: mask, changed: draft, draft: draft ? revisionOf(answer) : null });
     showEdit();
     return measure();
   }
@@ -191,8 +194,8 @@ function send(from, mask, tag) {
   const { id, width, height } = from;
   const sent = sending.catch(() => {}).then(async () => {
     const picture = await encode(mask, width, height);
-    if (tag === DRAFT) await saveLabel(id, picture, tag);
-    else from.saved = await saveLabel(id, picture, tag, from.saved);
+    if (tag === DRAFT) from.draft = await saveDraftOf(id, picture, from.saved);
+    else from.saved = await saveLabel(id, picture, from.saved, from.draft);
   });
   sending = sent;
   unsent++;
@@ -252,8 +255,10 @@ async function nextBest() {
 
 function press(place, right) {
   if (!edit) return;
+  const draws = tool === "brush" || tool === "eraser" || !canClick;
+  if (draws && edit.waiting && edit.clicks.length) return say("the click is not yet answered; draw again", true);
   stroke = { place, right, before: state(), drawn: false };
-  if (tool === "brush" || tool === "eraser" || !canClick) draw(place);
+  if (draws) draw(place);
 }
 
 function drag(place) {
@@ -274,7 +279,8 @@ function release(place) {
   const { before, drawn, right } = stroke;
   stroke = null;
   if (drawn) {
-    change(() => Object.assign(edit, { clicks: [], base: edit.mask, waiting: false }), before);
+    const mask = edit.mask.slice(); // a draft may have been made of it while it was drawn
+    change(() => Object.assign(edit, { mask, clicks: [], base: mask, waiting: false }), before);
     measureSoon();
   } else if (view.inside(place)) {
     const click = { x: Math.round(place.x), y: Math.round(place.y), positive: (tool === "add") !== right };
@@ -357,11 +363,11 @@ function turnTo(place) {
   if (!next || next.id === heading) return;
   showClip(next.id);
   const fresh = !next.done && !list.changed.has(next.id);
-  open(next.id, $("carry").checked && fresh && (edit.changed || list.find(edit.id).done));
+  open(next.id, $("carry").checked && fresh && edit && (edit.changed || list.find(edit.id).done));
 }
 
 function go(step) {
-  if (!edit) return;
+  if (!heading) return;
   const frames = list.clip(heading);
   if (frames.length) return turnTo(frames.findIndex((frame) => frame.id === heading) + step);
   const id = list.neighbour(heading, step);
@@ -406,6 +412,9 @@ const keys = {
 };
 
 for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
+document.addEventListener("click", (event) => {
+  if (event.detail) event.target.closest("button")?.blur(); // by the pointer: Enter is still the key of the page
+});
 for (const button of document.querySelectorAll("[data-tool]")) {
   button.addEventListener("click", () => choose(button.dataset.tool));
 }
@@ -455,7 +464,9 @@ try {
   showStatus(await get("effusion/status"));
   await refresh();
   startTraining({ showStatus, say });
-  setInterval(() => refresh(true).catch(() => say("the server does not answer", true)), 30000);
+  const silent = "the server does not answer";
+  const heard = () => $("message").textContent === silent && say("");
+  setInterval(() => refresh(true).then(heard, () => say(silent, true)), 30000);
   const first = list.frames.find((frame) => !frame.done) ?? list.frames[0];
   if (first) await open(first.id);
   else say("there is no frame in this folder", true);

@@ -55,6 +55,11 @@ export class View {
     this.draw();
   }
 
+  // pixels of the canvas in one of the page; not the screen's own ratio, which changes with the screen
+  get ratio() {
+    return this.canvas.width / this.canvas.clientWidth || 1;
+  }
+
   resize() {
     const ratio = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(this.canvas.clientWidth * ratio);
@@ -92,7 +97,7 @@ export class View {
     context.setTransform(this.scale, 0, 0, this.scale, this.left, this.top);
     context.imageSmoothingEnabled = this.scale < 3;
     context.drawImage(this.frame, 0, 0);
-    const line = (pixels) => (pixels * (window.devicePixelRatio || 1)) / this.scale;
+    const line = (pixels) => (pixels * this.ratio) / this.scale;
     if (!this.hidden) {
       context.imageSmoothingEnabled = false;
       context.globalAlpha = this.opacity;
@@ -136,8 +141,7 @@ export class View {
 
   device(event) {
     const box = this.canvas.getBoundingClientRect();
-    const ratio = window.devicePixelRatio || 1;
-    return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
+    return [(event.clientX - box.left) * this.ratio, (event.clientY - box.top) * this.ratio];
   }
 
   inside({ x, y }) {
