@@ -55,7 +55,10 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
         if not Path(options.data).is_dir():
             raise DatasetError(f"{options.data}: no such folder; name the data set's folder with --data.")
         overrides["dataset_dir"] = str(Path(options.data).resolve())
-    overrides.update(parse_settings(options.set))
+    settings = parse_settings(options.set)
+    if taken := [name for name in settings if name in (*overrides, "bundle_root", "dataset_dir")]:
+        raise BundleError(f"--set {taken[0]}: the command's own arguments set it; leave it out.")
+    overrides.update(settings)
     # MONAI warns that a config is code, which the help of --bundle says, and that overlays lie in another folder
     warnings.filterwarnings("ignore", message="parsing config_file")
     for module in ("config_parser", "workflows"):

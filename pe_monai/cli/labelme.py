@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -79,10 +80,10 @@ def _take(options: argparse.Namespace) -> tuple[int, int]:
     labels = find_labels(annotations.values(), options.label)
     items: list[Item] = []
     shown = 0
-    several = sum(Path(given).is_dir() for given in options.inputs) > 1
+    names = _tell_apart([Path(given) for given in options.inputs if Path(given).is_dir()])
     for file in readable:
         try:
-            item, pixels = _convert(file, labels, Path(options.output), several)
+            item, pixels = _convert(file, labels, Path(options.output), names)
             items.append(item)
             shown += pixels > 0
         except FrameError as e:
@@ -97,11 +98,22 @@ def _take(options: argparse.Namespace) -> tuple[int, int]:
     _print_left_out(annotations.values(), labels, options.inputs)
     print(f"{datalist}: {len(items)} frames, {shown} with effusion, {len(items) - shown} without; sha256 {digest}")
     if options.section == "testing":
-        print(f"score them: pe_monai evaluate --data {options.output} --split {datalist} --section testing -o scores")
+        places = ["--data", str(options.output), "--split", str(datalist)]
+        print(f"score them: pe_monai evaluate {shlex.join(places)} --section testing -o scores")
     return len(items), len(errors)
 
 
-def _convert(file: FrameFile, labels: set[str], output: Path, several: bool) -> tuple[Item, int]:
+def _tell_apart(folders: list[Path]) -> dict[Path, str]:
+    """Names of several folders, of as much of their paths as tells them apart; nothing for one alone."""
+    places = [folder.absolute() for folder in dict.fromkeys(folders)]
+    for length in range(1, max((len(place.parts) for place in places), default=0) + 1):
+        names = ["/".join(place.parts[-length:]) for place in places]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(places, names, strict=True)) if len(places) > 1 else {}
+
+
+def _convert(file: FrameFile, labels: set[str], output: Path, names: dict[Path, str]) -> tuple[Item, int]:
     import numpy as np
 
     from pe_monai.data import Item, write_picture
@@ -115,7 +127,7 @@ def _convert(file: FrameFile, labels: set[str], output: Path, several: bool) -> 
     name = place.with_suffix(".png").as_posix() if place.suffix.lower() == ".json" else f"{place}.png"
     write_picture(picture, output / "images" / name)
     write_picture(mask.astype(np.uint8) * 255, output / "labels" / name)
-    folder = PurePosixPath(root.name, place.parent) if several else place.parent
+    folder = PurePosixPath(names.get(root.absolute(), root.name), place.parent) if names else place.parent
     clip = str(folder) if folder.parts else None
     return Item(f"images/{name}", f"labels/{name}", 0, clip), int(mask.sum())
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 EXAMPLES = """examples:
@@ -23,15 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pe_monai.data import index_dataset, split_items, write_datalist
+    from pe_monai.errors import DatasetError
 
     items = index_dataset(options.dataset)
     clips = {item.clip for item in items if item.clip}
     exams = {item.exam for item in items if item.exam}
     print(f"{len(items)} frames, {len(clips)} clips, {len(exams)} exam groups, folds {sorted({i.fold for i in items})}")
+    refused = 0
     for protocol in options.protocols:
-        split = split_items(options.dataset, protocol, options.seed)
+        try:
+            split = split_items(options.dataset, protocol, options.seed)
+        except DatasetError as e:  # such as no table of clips, without which the others can be written
+            print(f"pe_monai prepare: {protocol}: {e}", file=sys.stderr)
+            refused += 1
+            continue
         path = Path(options.output) / f"{protocol}.json"
         digest = write_datalist(split, path, options.dataset, protocol)
         counts = ", ".join(f"{section} {len(listed)}" for section, listed in split.items())
         print(f"{path}: {counts}; sha256 {digest}")
-    return 0
+    return 0 if not refused else 1 if refused < len(options.protocols) else 2

@@ -164,7 +164,9 @@ def load_datalist(datalist: str | Path, section: str, dataset_dir: str | Path) -
     else:
         try:
             items = load_decathlon_datalist(str(datalist), True, section, str(dataset_dir))
-        except (ValueError, KeyError) as e:
+        except json.JSONDecodeError as e:
+            raise DatasetError(f"{datalist}: is no JSON ({e}); write one with 'pe_monai prepare'.") from e
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise DatasetError(f"{datalist}: no section {section!r} in it ({e}).") from e
         _check_files(items, datalist, section)
     if not items:

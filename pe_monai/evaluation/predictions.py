@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +18,7 @@ from pe_monai.errors import DatasetError, FrameError
 from pe_monai.evaluation.scores import score_frame
 from pe_monai.measure.mask_files import read_mask
 from pe_monai.transforms import DecodeMask, SectorNotFoundError, find_sector
+from pe_monai.transforms.mask import check_mask
 
 MISSING = ("refuse", "empty")
 _NNUNET_CHANNEL = "_0000"
@@ -27,8 +29,10 @@ def relative_stem(path: str | Path, root: str | Path | None) -> str:
     """Path of a file below a folder without its suffix; folder and name where it does not lie below."""
     path = Path(path)
     parts = path.parts[-2:]
-    if root is not None and path.resolve().is_relative_to(Path(root).resolve()):
-        parts = path.resolve().relative_to(Path(root).resolve()).parts
+    # a link stands for itself: several may lead to files of one name, or out of the data set
+    place, above = (Path(os.path.abspath(given)) for given in (path, root or path))
+    if root is not None and place.is_relative_to(above):
+        parts = place.relative_to(above).parts
     return str(PurePosixPath(*parts).with_name(collect_frames([path])[0][0].stem))
 
 
@@ -145,7 +149,7 @@ def _score(item: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         np.ascontiguousarray(reader.get_data(reader.read(item[key]))[0].swapaxes(0, 1)) for key in ("image", "label")
     )
     _check_size(item["label"], label, frame.shape, "give the annotation of this frame")
-    truth = DecodeMask()(torch.from_numpy(label.copy()).permute(2, 0, 1))
+    truth = DecodeMask()(torch.from_numpy(check_mask(label.transpose(2, 0, 1), item["label"]).copy()))
     pred = np.zeros(frame.shape[:2], bool) if path is None else _read_mask(path, frame.shape[:2])
     try:
         sector = find_sector(frame)

@@ -167,7 +167,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cell(value: Any) -> Any:
     if not isinstance(value, float):
         return value
-    return "" if math.isnan(value) else f"{value:.6g}"
+    return "" if math.isnan(value) else f"{value:.9g}"  # as many as tell two of float32 apart
 
 
 def _file_name(item: Mapping[str, Any]) -> str:

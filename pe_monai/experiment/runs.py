@@ -139,7 +139,9 @@ class Run:
     @property
     def is_scored(self) -> bool:
         """Whether the weights that are there were scored under these very settings, and the masks are still there."""
-        if not (self.weights.is_file() and (self.scores / "summary.json").is_file() and self.masks.is_dir()):
+        if not (self.weights.is_file() and (self.scores / "summary.json").is_file()):
+            return False
+        if sum(path.is_file() for path in self.masks.rglob("*")) < self.datalist.frames["testing"]:
             return False
         files = self.row.configs("train.json", "evaluate.json", budget=self.budget)
         wanted = self._hash(files, weights=sha256_of(self.weights))

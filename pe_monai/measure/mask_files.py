@@ -24,10 +24,7 @@ from pe_monai.data.reader import (
 )
 from pe_monai.data.spacing import MILLIMETRES, itk_spacing, nifti_interval, trusted_spacing
 from pe_monai.errors import FrameError
-from pe_monai.transforms.mask import THRESHOLD, DecodeMask
-
-MAX_SOFT_SHARE = 0.1
-MAX_INDICES = 8
+from pe_monai.transforms.mask import DecodeMask, check_mask
 
 
 @dataclass(frozen=True)
@@ -101,18 +98,7 @@ def read_plane(path: str | Path) -> np.ndarray:
 
 def _decode(array: np.ndarray, path: Path) -> np.ndarray:
     """(W, H, C) uint8 to (H, W) bool."""
-    planes = array.transpose(2, 1, 0)
-    if (planes == planes[:1]).all():
-        planes = planes[:1]  # grey saved as RGB, of which 0 and 1 are a mask, too
-    elif planes[[0, 2]].any():
-        raise FrameError(f"{path}: is no mask, it has colours; give masks that are 0 and 255, grey or green.")
-    if ((planes > 31) & (planes < 224)).any(axis=0).mean() > MAX_SOFT_SHARE:
-        raise FrameError(f"{path}: is no mask, it has many shades of grey; give masks that are 0 and 255, or 0 and 1.")
-    values = np.flatnonzero(np.bincount(planes.ravel()))
-    # a label map of another index, or of several, is not empty, which it would be read as
-    if len(planes) == 1 and len(values) <= MAX_INDICES and values[0] == 0 and 1 < values[-1] <= THRESHOLD:
-        found = f"{', '.join(map(str, values[:-1]))} and {values[-1]}"
-        raise FrameError(f"{path}: is no mask, it is {found}; give masks that are 0 and 255, or 0 and 1.")
+    planes = check_mask(array.transpose(2, 1, 0), path)
     return DecodeMask()(torch.from_numpy(planes.copy()))[0].numpy() > 0
 
 

@@ -6,14 +6,44 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_tensor
+from monai.utils import convert_to_numpy, convert_to_tensor
 
 from pe_monai.errors import FrameError
 
 THRESHOLD = 127
+MAX_SOFT_SHARE = 0.1
+MAX_INDICES = 8
+
+
+def check_mask(planes: np.ndarray, name: object) -> np.ndarray:
+    """Refuse what :class:`DecodeMask` would read as a mask, often as an empty one, though it is none.
+
+    Args:
+        planes: (C, H, W) with 1 channel or 3 (RGB) or more, 0 to 255.
+        name: of the file, for the error.
+
+    Returns:
+        What to decode: a grey picture saved as RGB has one channel, so that 0 and 1 are a mask there, too.
+
+    Raises:
+        FrameError: it has colours, many shades, or is a label map of another index than 1 or of several.
+    """
+    if (planes == planes[:1]).all():
+        planes = planes[:1]
+    elif planes[0:3:2].any():
+        raise FrameError(f"{name}: is no mask, it has colours; give masks that are 0 and 255, grey or green.")
+    if ((planes > 31) & (planes < 224)).any(axis=0).mean() > MAX_SOFT_SHARE:
+        raise FrameError(f"{name}: is no mask, it has many shades of grey; give masks that are 0 and 255, or 0 and 1.")
+    if len(planes) == 1 and 1 < planes.max() <= THRESHOLD:
+        values = np.unique(planes)
+        if len(values) <= MAX_INDICES and values[0] == 0:
+            found = f"{', '.join(f'{value:g}' for value in values[:-1])} and {values[-1]:g}"
+            raise FrameError(f"{name}: is no mask, it is {found}; give masks that are 0 and 255, or 0 and 1.")
+    return planes
 
 
 class DecodeMask(Transform):
@@ -63,7 +93,8 @@ class DecodeMaskd(MapTransform):
         image_key: of the frame, whose height and width an annotation must have where the frame is there.
 
     Raises:
-        FrameError: an annotation is of another size than its frame: what is cut out of both would not match.
+        FrameError: an annotation is no mask, see :func:`check_mask`, or of another size than its frame: what is cut out
+            of both would not match.
     """
 
     def __init__(
@@ -81,9 +112,10 @@ class DecodeMaskd(MapTransform):
         d = dict(data)
         frame = d.get(self.image_key)
         for key in self.key_iterator(d):
+            name = getattr(d[key], "meta", {}).get("filename_or_obj", key)
             if isinstance(frame, torch.Tensor) and frame.shape[1:] != d[key].shape[1:]:
                 own, wanted = (f"{array.shape[-1]} wide x {array.shape[-2]} high" for array in (d[key], frame))
-                name = getattr(d[key], "meta", {}).get("filename_or_obj", key)
                 raise FrameError(f"{name}: is {own}, its frame is {wanted}; give the annotation of this frame.")
-            d[key] = self.decode(d[key])
+            planes = len(check_mask(convert_to_numpy(d[key]), name))
+            d[key] = self.decode(d[key][:planes])
         return d

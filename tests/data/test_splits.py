@@ -184,9 +184,10 @@ def test_what_a_datalist_lacks_is_named(make_dataset, tmp_path):
         load_datalist(path, "train", root)
     with pytest.raises(DatasetError, match="absent.json: no such datalist.*clip, exam, paper"):
         load_datalist(tmp_path / "absent.json", "training", root)
-    path.write_text("{")
-    with pytest.raises(DatasetError, match="clip.json"):
-        load_datalist(path, "training", root)
+    for text, words in (("{", "is no JSON"), ('{"training": ["a.png"]}', "no section"), ("[]", "no section")):
+        path.write_text(text)
+        with pytest.raises(DatasetError, match=f"clip.json: {words}"):
+            load_datalist(path, "training", root)
 
 
 def test_a_datalist_of_another_data_set_is_said_to_be_that(make_dataset, tmp_path):

@@ -15,8 +15,10 @@ from PIL import Image
 
 from pe_monai.cli import main
 from pe_monai.data import load_datalist
-from pe_monai.errors import DatasetError
+from pe_monai.data.counts import effusion_pixels
+from pe_monai.errors import DatasetError, FrameError
 from pe_monai.evaluation import match_masks, score_masks
+from pe_monai.evaluation.predictions import relative_stem
 
 STEMS = ["data/fold1/fold1_process_img/0001", "data/fold2/fold2_process_img/0001", "data/fold2/fold2_process_img/0002"]
 
@@ -131,6 +133,45 @@ def test_a_label_map_of_another_index_is_refused_and_not_empty(items, phantom_ro
         Image.fromarray(planes).save(path)
     with pytest.raises(DatasetError, match=f"frames cannot be scored: .*it is {found}; give masks that are 0 and 255"):
         score_masks(folder, "clip", "validation", phantom_root)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (lambda mask: np.dstack([mask * 255, 0 * mask, 0 * mask]), "has colours"),
+        (lambda mask: mask * 2, "it is 0 and 2"),
+        (lambda mask: mask * 100, "it is 0 and 100"),
+        (lambda mask: np.tile(np.linspace(40, 200, 320, dtype=np.uint8), (224, 1)), "many shades"),
+    ],
+    ids=["red", "index 2", "grey 100", "shades"],
+)
+def test_a_truth_that_is_no_mask_is_named(items, phantom_root, tmp_path, kind, words):
+    data = shutil.copytree(phantom_root, tmp_path / "data")
+    for item in items:
+        mask = (np.asarray(Image.open(item["label"]))[..., 1] > 127).astype(np.uint8)
+        Image.fromarray(kind(mask)).save(data / Path(item["label"]).relative_to(phantom_root))
+    with pytest.raises(DatasetError, match=f"frames cannot be scored: .*is no mask, .*{words}"):
+        score_masks(write_truth(items, tmp_path / "masks", "png"), "clip", "validation", data)
+    with pytest.raises(FrameError, match=words):
+        effusion_pixels(data / Path(items[0]["label"]).relative_to(phantom_root))
+
+
+def test_a_truth_of_ones_in_rgb_is_a_mask(items, phantom_root, tmp_path):
+    data = shutil.copytree(phantom_root, tmp_path / "data")
+    for item in items:
+        truth = (np.asarray(Image.open(item["label"]))[..., 1] > 127).astype(np.uint8)
+        Image.fromarray(np.dstack([truth] * 3)).save(data / Path(item["label"]).relative_to(phantom_root))
+    rows = score_masks(write_truth(items, tmp_path / "masks", "png"), "clip", "validation", data)
+    assert any(row["truth_px"] for row in rows) and all(row["truth_px"] == row["pred_px"] for row in rows)
+
+
+def test_links_are_frames_of_their_own(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        there = touch(tmp_path / "elsewhere" / folder / "images", "0001.png") / "0001.png"
+        (tmp_path / "data" / folder / "0001.png").symlink_to(there)
+    stems = [relative_stem(tmp_path / f"data/{folder}/0001.png", tmp_path / "data") for folder in ("one", "two")]
+    assert stems == ["one/0001", "two/0001"]
 
 
 def test_an_annotation_of_another_size_than_its_frame_is_named(items, phantom_root, tmp_path):

@@ -135,11 +135,21 @@ def test_the_report_keeps_what_earlier_calls_did_with_the_same_settings(plan, la
 def test_masks_that_were_removed_are_written_again(plan, launcher):
     one = dataclasses.replace(plan, rows=plan.rows[1:])
     (before,) = run_study(one, launch=launcher).results
-    shutil.rmtree(before.run.masks)
-    launcher.asked.clear()
-    (after,) = run_study(one, launch=launcher).results
-    assert [run_id for run_id, *_ in launcher.asked] == ["evaluating"] and after.run.masks.is_dir()
-    assert after.summary == before.summary
+    first, *others = (path for path in before.run.masks.rglob("*") if path.is_file())
+    for removed in ([first], [first, *others]):
+        for path in removed:
+            path.unlink()
+        launcher.asked.clear()
+        (after,) = run_study(one, launch=launcher).results
+        assert [run_id for run_id, *_ in launcher.asked] == ["evaluating"] and first.is_file()
+        assert after.summary == before.summary
+
+
+def test_epochs_that_none_would_validate_are_refused_at_once(plan, launcher):
+    never = dataclasses.replace(plan, settings={**SETTINGS, "max_epochs": 1, "val_interval": 2})
+    with pytest.raises(BundleError, match="val_interval 2 none of 1 epochs is validated"):
+        run_study(never, launch=launcher)
+    assert not launcher.asked
 
 
 def test_without_effusion_in_the_test_frames_there_is_a_report(plan, launcher, tmp_path):

@@ -527,6 +527,12 @@ def test_phantom_and_prepare(tmp_path, capsys):
         digests.append([json.loads((tmp_path / name / f"{p}.json").read_text())["sha256"] for p in ("clip", "exam")])
         assert all(digest in capsys.readouterr().out for digest in digests[-1][:1])
     assert digests[0] == digests[1]
+    (table,) = data.glob("*.xlsx")
+    table.unlink()
+    capsys.readouterr()
+    assert main(["prepare", str(data), "-o", str(tmp_path / "no table")]) == 1
+    assert sorted(path.name for path in (tmp_path / "no table").iterdir()) == ["clip.json", "paper.json"]
+    assert "pe_monai prepare: exam: " in capsys.readouterr().err
     assert main(["prepare", str(tmp_path), "-o", str(tmp_path / "three")]) == 2
     stderr = capsys.readouterr().err
     assert stderr.count("\n") == 1 and str(tmp_path) in stderr
@@ -589,6 +595,7 @@ def test_train_and_evaluate(phantom_root, tmp_path, capsys):
         (["--data", "DATA", "--config", "broken.json"], "broken.json: this config cannot be read"),
         (["--data", "DATA", "--set", "max_epochs"], "write it as ID=VALUE"),
         (["--data", "DATA", "--set", "max_epoch=3"], "max_epoch: no such id"),
+        (["--data", "DATA", "--set", "output_dir=elsewhere"], "output_dir: the command's own arguments set it"),
         (["--data", "DATA", "--set", "network_def#dropout=7"], "dropout must be a number"),
         (["--data", "DATA", "--set", "initial_weights=nix.pt"], "nix.pt: no such weights file"),
         (["--data", "DATA", "--config", "phantom", "--set", "learning_rate=1e30", *SMALL[1:]], "the loss is"),

@@ -82,6 +82,13 @@ def test_each_of_several_folders_is_a_clip(labelme, frames, tmp_path):
         assert [item.get("clip") for item in load_datalist(out / "datalist.json", "testing", out)] == clips
 
 
+def test_folders_of_one_name_are_told_apart(labelme, frames, tmp_path):
+    given = [annotate(frames[:1], tmp_path / name / "frames") / "病例0" for name in ("one", "two")]
+    assert labelme(*given, "-o", tmp_path / "external")[0] == 0
+    items = load_datalist(tmp_path / "external" / "datalist.json", "testing", tmp_path / "external")
+    assert [item["clip"] for item in items] == ["one/frames/病例0", "two/frames/病例0"]
+
+
 def test_evaluate_scores_them(labelme, frames, tmp_path, tiny_bundle, capsys):
     out, scores = tmp_path / "external", tmp_path / "scores"
     assert labelme(annotate(frames, tmp_path / "annotated"), "-o", out)[0] == 0

@@ -65,19 +65,38 @@ def test_a_threshold_without_meaning_is_named(threshold):
 
 
 def test_dictionary_keeps_metadata_and_other_keys():
-    label = MetaTensor(VALUES[None], meta={"filename_or_obj": "mask.png"})
+    label = MetaTensor(VALUES.fmod(2)[None], meta={"filename_or_obj": "mask.png"})
     out = DecodeMaskd("label")({"label": label, "image": 1})
     assert isinstance(out["label"], MetaTensor)
     assert out["label"].meta["filename_or_obj"] == "mask.png"
     assert out["image"] == 1
-    assert torch.equal(label.as_tensor(), VALUES[None])
+    assert torch.equal(label.as_tensor(), VALUES.fmod(2)[None])
     assert DecodeMaskd("label", allow_missing_keys=True)({"image": 1}) == {"image": 1}
     with pytest.raises(KeyError, match="label"):
         DecodeMaskd("label")({"image": 1})
 
 
 def test_an_annotation_of_another_size_than_its_frame_is_refused_by_name():
-    label = MetaTensor(VALUES[None], meta={"filename_or_obj": "mask.png"})
+    label = MetaTensor(VALUES.fmod(2)[None], meta={"filename_or_obj": "mask.png"})
     assert DecodeMaskd("label")({"label": label, "image": torch.zeros(3, 2, 4)})["label"].shape == (1, 2, 4)
     with pytest.raises(FrameError, match=r"mask.png: is 4 wide x 2 high, its frame is 2 wide x 4 high"):
         DecodeMaskd("label")({"label": label, "image": torch.zeros(1, 4, 2)})
+
+
+@pytest.mark.parametrize(
+    ("planes", "words"),
+    [
+        (torch.tensor([[[0, 255]], [[0, 0]], [[0, 0]]]), "colours"),
+        (torch.tensor([[[0, 2]]]), "it is 0 and 2"),
+        (torch.tensor([[[60, 200]]]), "many shades"),
+    ],
+)
+def test_an_annotation_that_is_no_mask_is_refused_by_name(planes, words):
+    label = MetaTensor(planes.to(torch.uint8), meta={"filename_or_obj": "mask.png"})
+    with pytest.raises(FrameError, match=f"mask.png: is no mask, .*{words}"):
+        DecodeMaskd("label")({"label": label})
+
+
+def test_grey_ones_saved_as_rgb_are_a_label_map():
+    ones = torch.tensor([[0, 1]], dtype=torch.uint8).expand(3, 1, 2)
+    assert DecodeMaskd("label")({"label": ones})["label"].equal(torch.tensor([[[0.0, 1.0]]]))
