@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradients that PyTorch's CPU kernels are slow at: of reflection padding and of bilinear doubling.
 
-Together those took a quarter of a training step in bfloat16. The forward passes, and the gradients up to rounding, are
+Together those took a fifth of a training step in bfloat16. The forward passes, and the gradients up to rounding, are
 PyTorch's.
 """
 
