@@ -56,7 +56,7 @@ export async function saveDraftOf(image, blob, saved) {
 export async function saveLabel(image, blob, replaces, draft) {
   const headers = replaces ? { "If-Match": `"${replaces}"` } : { "If-None-Match": "*" };
   const revision = await put(image, blob, `tag=final${draft ? `&ends=${DRAFT}&ended=${draft}` : ""}`, headers);
-  localStorage.removeItem(origin(image));
+  if (draft) localStorage.removeItem(origin(image)); // another tab may have a draft of its own
   return revision;
 }
 
