@@ -17,8 +17,7 @@ from pe_monai.data.splits import load_datalist
 from pe_monai.errors import DatasetError, FrameError
 from pe_monai.evaluation.scores import score_frame
 from pe_monai.measure.mask_files import read_mask
-from pe_monai.transforms import DecodeMask, SectorNotFoundError, find_sector
-from pe_monai.transforms.mask import check_mask
+from pe_monai.transforms import SectorNotFoundError, find_sector
 
 MISSING = ("refuse", "empty")
 _NNUNET_CHANNEL = "_0000"
@@ -145,33 +144,27 @@ def score_masks(
 
 def _score(item: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     reader = FrameReader()
-    frame, label = (
-        np.ascontiguousarray(reader.get_data(reader.read(item[key]))[0].swapaxes(0, 1)) for key in ("image", "label")
-    )
-    _check_size(item["label"], label, frame.shape, "give the annotation of this frame")
-    truth = DecodeMask()(torch.from_numpy(check_mask(label.transpose(2, 0, 1), item["label"]).copy()))
-    pred = np.zeros(frame.shape[:2], bool) if path is None else _read_mask(path, frame.shape[:2])
+    frame = np.ascontiguousarray(reader.get_data(reader.read(item["image"]))[0].swapaxes(0, 1))
+    size = frame.shape[:2]
+    truth = _read_mask(item["label"], size, "give the annotation of this frame")
+    pred = np.zeros(size, bool) if path is None else _read_mask(path, size, "resize it")
     try:
         sector = find_sector(frame)
     except SectorNotFoundError as e:
         raise FrameError(f"{item['image']}: {e}") from e
-    planes = [torch.from_numpy(plane.astype(np.float32))[None] for plane in (pred, sector)]
-    scores = score_frame(planes[0], torch.as_tensor(truth), planes[0], planes[1])
+    marked, true, inside = (torch.from_numpy(plane.astype(np.float32))[None] for plane in (pred, truth, sector))
+    scores = score_frame(marked, true, marked, inside)
     del scores["uncertainty"]
     source = {key: item.get(key, "") for key in ("fold", "clip", "exam")}
     return {"image": PurePosixPath(*Path(item["image"]).parts[-2:]).as_posix(), **source, **scores}
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _read_mask(path: str | Path, size: tuple[int, ...], remedy: str) -> np.ndarray:
     mask = read_mask(path)
-    _check_size(path, mask, size, "resize it")
+    height, width = mask.shape
+    if (height, width) != size:
+        raise FrameError(f"{path}: is {width} wide x {height} high, its frame is {size[1]} x {size[0]}; {remedy}.")
     return mask
-
-
-def _check_size(path: str | Path, plane: np.ndarray, size: Sequence[int], remedy: str) -> None:
-    (height, width), wanted = plane.shape[:2], size[:2]
-    if (height, width) != tuple(wanted):
-        raise FrameError(f"{path}: is {width} wide x {height} high, its frame is {wanted[1]} x {wanted[0]}; {remedy}.")
 
 
 def _list(names: Sequence[str], separator: str = ", ") -> str:

@@ -116,6 +116,6 @@ class DecodeMaskd(MapTransform):
             if isinstance(frame, torch.Tensor) and frame.shape[1:] != d[key].shape[1:]:
                 own, wanted = (f"{array.shape[-1]} wide x {array.shape[-2]} high" for array in (d[key], frame))
                 raise FrameError(f"{name}: is {own}, its frame is {wanted}; give the annotation of this frame.")
-            planes = len(check_mask(convert_to_numpy(d[key]), name))
-            d[key] = self.decode(d[key][:planes])
+            channels = len(check_mask(convert_to_numpy(d[key]), name))
+            d[key] = self.decode(d[key][:channels])
         return d
