@@ -77,12 +77,16 @@ def open_cleared(browser, name):
     wait(lambda: text(browser, "area") == "none")
 
 
+def from_middle(box, x, y):
+    """How far a pixel of the frame of 320 x 224 lies from the middle of the canvas."""
+    scale = min(box["width"] / 320, box["height"] / 224) * 0.98
+    return (x + 0.5 - 160) * scale, (y + 0.5 - 112) * scale
+
+
 def click(driver, x, y, right=False):
     """A real click on a pixel of the frame of 320 x 224."""
     canvas = driver.find_element("id", "canvas")
-    box = canvas.rect
-    scale = min(box["width"] / 320, box["height"] / 224) * 0.98
-    dx, dy = (round((place + 0.5 - size / 2) * scale) for place, size in ((x, 320), (y, 224)))
+    dx, dy = map(round, from_middle(canvas.rect, x, y))
     chain = webdriver.ActionChains(driver)
     chain.move_to_element_with_offset(canvas, dx, dy)
     (chain.context_click() if right else chain.click()).perform()
@@ -523,11 +527,8 @@ def look_again(server):
 def pointer(driver, kind, x, y):
     """A part of a stroke, in pixels of the frame of 320 x 224."""
     box = driver.find_element("id", "canvas").rect
-    scale = min(box["width"] / 320, box["height"] / 224) * 0.98
-    place = {
-        "x": box["x"] + box["width"] / 2 + (x + 0.5 - 160) * scale,
-        "y": box["y"] + box["height"] / 2 + (y + 0.5 - 112) * scale,
-    }
+    dx, dy = from_middle(box, x, y)
+    place = {"x": box["x"] + box["width"] / 2 + dx, "y": box["y"] + box["height"] / 2 + dy}
     held = {"button": "left", "buttons": 1, "clickCount": 1}
     driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": f"mouse{kind}", **place, **held})
 
