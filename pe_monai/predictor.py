@@ -24,7 +24,6 @@ from pe_monai.errors import BundleError, DeviceError, ExportError, FrameError, f
 from pe_monai.measure import frame_score, frame_uncertainty
 from pe_monai.paths import bundle_dir
 from pe_monai.runtimes import RUNTIMES, Session, open_export, start_session
-from pe_monai.transforms import SectorNotFoundError
 from pe_monai.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -185,7 +184,7 @@ class Predictor:
             return frame
         try:
             return self._prepare(_x_first(frame))
-        except (FrameError, SectorNotFoundError) as e:
+        except FrameError as e:
             return FrameError(f"frame {number}: {e}")
 
     def _predict_all(self, items: Iterable[dict | FrameError]) -> Iterator[Prediction | FrameError]:
@@ -226,7 +225,7 @@ class Predictor:
         try:
             return {**self.preprocessing({"image": loaded}, start=1), "frame": loaded}
         except RuntimeError as e:
-            if not isinstance(e.__cause__, SectorNotFoundError):
+            if not isinstance(e.__cause__, FrameError):
                 raise
             cause = e.__cause__
         # raised in the except clause it would get its own wrapper for its context, a circle without end

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Index of the data set, its splits, the phantom, the one reader of frames and the writers of results."""
 
+from pe_monai.data.checks import check_frames
 from pe_monai.data.counts import effusion_pixels
 from pe_monai.data.files import FrameFile, collect_frames, list_frames
 from pe_monai.data.index import Item, index_dataset
@@ -16,6 +17,7 @@ __all__ = [
     "FrameReader",
     "Item",
     "MaskSaver",
+    "check_frames",
     "PhantomFrame",
     "collect_frames",
     "effusion_pixels",

@@ -14,6 +14,7 @@ import functools
 import numpy as np
 from scipy import ndimage
 
+from pe_monai.errors import FrameError
 from pe_monai.transforms.sector_geometry import fit_outline
 
 # The frame size at which lengths in this module are stated, as (height, width).
@@ -40,7 +41,7 @@ _REMEDY = (
 )
 
 
-class SectorNotFoundError(ValueError):
+class SectorNotFoundError(FrameError):
     """The frame holds no ultrasound sector."""
 
 

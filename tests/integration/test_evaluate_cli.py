@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,20 @@ def test_what_cannot_be_compared_is_said_at_once(scored, phantom_root, tmp_path,
     for more in (["--weights", "a.pt"], ["--config", "paper_improved"], ["--set", "threshold=0.1"]):
         assert main([*command, *more]) == 2
         assert f"{more[0]} belongs to the scores of a bundle" in capsys.readouterr().err
+
+
+def test_frames_that_cannot_be_used_are_all_named_before_any_is_scored(phantom_root, tiny_bundle, tmp_path, capfd):
+    data = shutil.copytree(phantom_root, tmp_path / "data")
+    frames, masks = (sorted(data.glob(f"data/fold3/fold3_{kind}/*.png")) for kind in ("process_img", "mask"))
+    frames[1].write_bytes(frames[1].read_bytes()[:100])
+    Image.new("L", (40, 30)).save(masks[3])
+    command = ["evaluate", "--data", data, "--bundle", tiny_bundle, "-o", tmp_path / "scores"]
+    assert main([*map(str, command)]) == 2
+    error = capfd.readouterr().err
+    assert f"2 of {len(frames)} frames cannot be used: {frames[1]}: cannot be read" in error
+    assert f"{masks[3]}: is 40 wide x 30 high, its frame is" in error
+    assert "Traceback" not in error and not (tmp_path / "scores").exists()
+    Image.fromarray(np.zeros((224, 320), np.uint8)).save(frames[1])
+    Image.fromarray(np.zeros((224, 320), np.uint8)).save(masks[3])
+    assert main([*map(str, command)]) == 2
+    assert f"evaluate: error: {frames[1]}: no ultrasound sector" in capfd.readouterr().err
