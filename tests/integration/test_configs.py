@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import sys
@@ -131,6 +132,25 @@ def test_preprocessing_is_one(configs):
         framing["spatial_size"],
         framing["mode"],
     )
+
+
+@pytest.mark.parametrize("overlays", [(), ("interactive",), ("batched",)])
+def test_random_transforms_leave_the_cached_frames_as_they_are(tiny_bundle, phantom_root, overlays):
+    """They are handed out of the cache without a copy."""
+    parser = ConfigParser()
+    parser.read_config([tiny_bundle / "configs/train.json", *(configs_dir() / f"{name}.json" for name in overlays)])
+    parser.update({"dataset_dir": str(phantom_root), "batch_size": 4, "train#dataset#progress": False})
+    parser["train#random_transforms"] = [{**t, "prob": 1.0} for t in parser["train#random_transforms"][:4]] + parser[
+        "train#random_transforms"
+    ][4:]
+    dataset, loader = (parser.get_parsed_content(f"train#{name}") for name in ("dataset", "dataloader"))
+    assert not dataset.copy_cache
+    before = copy.deepcopy(list(dataset._cache))
+    moved = [frame for batch in loader for frame in batch["image"][:, :1]]
+    if "batched" not in overlays:
+        assert not all(any(torch.equal(frame, item["image"]) for item in before) for frame in moved)
+    for item, was in zip(dataset._cache, before, strict=True):
+        assert all(torch.equal(item[key], was[key]) for key in was)
 
 
 def test_postprocessing_is_one(configs):
