@@ -8,6 +8,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -27,18 +28,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--studies", required=True, metavar="FOLDER", help="folder of frames, clips and ultrasound DICOM"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    parser.add_argument("--port", type=positive, default=8000, help="(default: 8000)")
+    parser.add_argument("--port", type=_port, default=8000, help="(default: 8000)")
     parser.add_argument("--bundle", metavar="DIR", help="bundle to begin with (default: the one that ships)")
     parser.add_argument("--device", help="such as cpu or cuda:0 (default: CUDA where there is one)")
     add_spacing_argument(parser)
     parser.add_argument(
         "--origin",
         nargs="+",
+        type=_origin,
         default=[],
         metavar="URL",
         help="pages of other servers that may send requests, such as a viewer",
     )
     parser.add_argument("--max-upload-mb", type=positive, default=64, metavar="N", help="largest request (default: 64)")
+
+
+def _port(text: str) -> int:
+    if (port := positive(text)) > 65535:
+        raise argparse.ArgumentTypeError(f"must be at most 65535, got {text!r}")
+    return port
+
+
+def _origin(text: str) -> str:
+    if re.fullmatch(r"https?://[^/?#\s]+/?", text) is None:
+        raise argparse.ArgumentTypeError(f"must be such as http://viewer.example:3000, got {text!r}")
+    return text.rstrip("/")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,9 +89,12 @@ def run(options: argparse.Namespace) -> int:
 
         shims.install()
         import uvicorn
+        from monailabel.interfaces.utils.app import app_instance
 
         from pe_monai.label.server import build
 
-        print(f"http://{options.host}:{options.port}  {RESEARCH_USE}", flush=True)
+        app_instance().models.predictor()  # here a model or device that cannot be used is a line, not a traceback
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"http://{host}:{options.port}  {RESEARCH_USE}", flush=True)
         uvicorn.run(build(), host=options.host, port=options.port, log_level="warning")
     return 0

@@ -135,11 +135,11 @@ class EffusionApp(MONAILabelApp):
         started = time.perf_counter()
         suffix = check_extension(str(request.get("result_extension") or ".png"))
         picture = self.picture(str(request.get("image", "")), upload)
-        mask = None if prior is None else read_label(prior, picture.pixels.shape[:2])
+        affine = self.folder.affine(picture.frame) if picture.frame else np.diag([-1.0, -1.0, 1.0, 1.0])
+        mask = None if prior is None else read_label(prior, picture.pixels.shape[:2], affine)
         version, prediction = self.outline(str(request.get("model")), picture, request, mask)
         if request.get("save_label") and picture.frame:
             self.labelled.save(picture.frame, prediction.mask, str(request.get("label_tag") or ORIGINAL))
-        affine = self.folder.affine(picture.frame) if picture.frame else np.diag([-1.0, -1.0, 1.0, 1.0])
         file = write_index(prediction.mask, suffix, affine)
         params = {
             "label_names": {LABEL: 1},

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fastapi import HTTPException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 
@@ -43,6 +44,7 @@ class Random(Strategy):
         waiting = datastore.get_unlabeled_images()
         random.shuffle(waiting)
         frames, done = datastore.studies.frames, labelled_groups(datastore)
+        waiting = [image_id for image_id in waiting if image_id in frames]  # it may have been listed anew meanwhile
         waiting.sort(key=lambda image_id: group_of(frames[image_id]) in done)
         return first_usable(waiting, datastore)
 
@@ -75,7 +77,8 @@ class Epistemic(Strategy):
         ranked = [
             (group_of(frames[image_id]) not in done, scores[image_id]["uncertainty"], image_id)
             for image_id in waiting
-            if scores.get(image_id, {}).get("uncertainty") is not None
+            if image_id in frames  # the folder may have been listed anew meanwhile
+            and scores.get(image_id, {}).get("uncertainty") is not None
         ]
         if not ranked:
             return first_usable(waiting, datastore)
@@ -110,13 +113,14 @@ class Uncertainty(ScoringMethod):
 
 def labelled_groups(datastore: FrameDatastore) -> set[str]:
     """The clips of which a frame has a label."""
-    return {group_of(datastore.studies.frames[image_id]) for image_id in datastore.get_labeled_images()}
+    frames = datastore.studies.frames
+    return {group_of(frames[image_id]) for image_id in datastore.get_labeled_images() if image_id in frames}
 
 
 def first_usable(image_ids: Iterable[str], datastore: FrameDatastore) -> dict[str, Any]:
     """The first frame that can be read, as a strategy names it: a damaged one would be the next to label for ever."""
     for image_id in image_ids:
-        with contextlib.suppress(FrameError):
+        with contextlib.suppress(FrameError, HTTPException):  # or it is no longer listed
             datastore.studies.pixels(datastore.frame(image_id))
             return {"id": image_id}
     return {}
@@ -142,6 +146,8 @@ def judge(
         try:
             version, prediction = models.outline(datastore.studies.pixels(datastore.frame(image_id)))
             found[image_id] = {"version": version, **_round(prediction)}
+        except HTTPException:  # it is no longer listed
+            continue
         except FrameError:
             found[image_id] = {"version": models.version.name, "uncertainty": None, "score": None}
         if keep is not None and time.monotonic() - saved > SAVE_EVERY_S:

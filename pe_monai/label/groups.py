@@ -17,11 +17,12 @@ Item = TypeVar("Item")
 
 
 def group_of(frame: Frame) -> str:
-    """Name of the group of a frame: its clip, or for a picture its id without the number at its end.
+    """Name of the group of a frame: its file's name without suffix, for a picture without the number at its end.
 
-    So ``exam3_001.png`` and ``exam3_002.png`` are one group, and so are pictures of one folder that have only numbers.
+    So ``exam3_001.png`` and ``exam3_002.jpg`` are one group, and so are pictures of one folder that have only numbers.
+    Not the id, which keeps the suffix of a file that has a namesake and loses the end of a long name.
     """
-    return frame.clip or _NUMBER.sub("", frame.id)
+    return frame.stem if frame.clip else _NUMBER.sub("", frame.stem)
 
 
 def split_groups(items: Iterable[tuple[str, Item]]) -> tuple[list[Item], list[Item]]:

@@ -5,13 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
+
+def is_local(host: str) -> bool:
+    """Whether a name or an address, with or without a port, means this machine alone."""
+    try:
+        name = host if host.count(":") > 1 and "[" not in host else urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 class Guard:
@@ -24,7 +33,7 @@ class Guard:
     Args:
         app: what it guards.
         most_bytes: largest body.
-        origins: allowed beside the server's own, such as "http://viewer.hospital.example"; "*" allows all.
+        origins: allowed beside the server's own, such as "http://viewer.hospital.example".
         local: whether the server is for this machine alone.
     """
 
@@ -73,10 +82,10 @@ class Guard:
         if not length.isdecimal() or int(length) > self.most_bytes:
             return self._too_large()
         host = headers.get("host", "")
-        if self.local and host.rpartition(":")[0 if host.rpartition(":")[2].isdecimal() else 2] not in LOOPBACK:
+        if self.local and not is_local(host):
             return JSONResponse({"detail": "this server answers to localhost only."}, 403)
         origin = headers.get("origin")
-        if origin is None or "*" in self.origins or origin in self.origins or origin.partition("://")[2] == host:
+        if origin is None or origin in self.origins or origin.partition("://")[2] == host:
             return None
         return JSONResponse({"detail": "requests from this origin are not allowed; see --origin."}, 403)
 

@@ -10,12 +10,13 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 
 from pe_monai.data import write_map, write_picture
-from pe_monai.data.reader import SUFFIXES
+from pe_monai.data.reader import PICTURE_SUFFIXES, SUFFIXES, FrameReader
 from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
 from pe_monai.measure.mask_files import read_mask
@@ -24,6 +25,7 @@ FINAL, ORIGINAL, DRAFT = "final", "original", "draft"  # each browser's drafts h
 EXTENSIONS = {".png": ".png", ".nii": ".nii", ".nii.gz": ".nii.gz", ".nrrd": ".nrrd", ".seg.nrrd": ".nrrd"}
 # a label of another size than its frame is read up to here, to tell both sizes
 _PIXELS_TO_COMPARE = 2_000_000
+_TICK_NS = 50_000_000
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
@@ -40,19 +42,32 @@ class Labels:
 
     def __init__(self, studies: Studies) -> None:
         self.studies = studies
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._files: dict[str, dict[str, Path]] = {}
+        self._times: dict[Path, int] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Look which labels there are."""
         files: dict[str, dict[str, Path]] = {FINAL: {}, ORIGINAL: {}}
-        root = self.studies.root / LABELS
         with self._lock:  # or a label that is saved meanwhile would be forgotten
-            for folder in sorted(root.iterdir()) if root.is_dir() else ():
-                if folder.is_dir() and _TAG.fullmatch(folder.name):
-                    files[folder.name] = _list(folder)
+            folders, now = self._find_folders(), time.time_ns()  # before: what comes meanwhile is listed next time
+            for folder in sorted(folders):
+                files[folder.name] = _list(folder)
+            # a clock's tick is a few ms: of a folder that has just changed the time may stay though it changes again
+            self._times = {folder: then if now - then > _TICK_NS else 0 for folder, then in folders.items()}
             self._files = files
+
+    def _look(self) -> None:
+        """List anew if another process has saved labels or removed some: a batch inference, a second server."""
+        if self._find_folders() != self._times:
+            self.refresh()
+
+    def _find_folders(self) -> dict[Path, int]:
+        """The folder of each tag, and when something was last added or removed there."""
+        root = self.studies.root / LABELS
+        folders = [p for p in root.iterdir() if p.is_dir() and _TAG.fullmatch(p.name)] if root.is_dir() else []
+        return {folder: folder.stat().st_mtime_ns for folder in folders}
 
     def tags(self, frame_id: str) -> dict[str, Path]:
         """The labels of a frame by their tag."""
@@ -60,10 +75,12 @@ class Labels:
 
     def list_tags(self) -> list[str]:
         """Tags of labels that there are."""
+        self._look()
         return list(self._files)
 
     def labelled(self, tag: str = FINAL) -> set[str]:
         """Ids of the frames that have a label."""
+        self._look()
         return set(self._files.get(tag, {})) & self.studies.frames.keys()
 
     def read(self, frame: Frame, tag: str = FINAL) -> np.ndarray | None:
@@ -72,11 +89,15 @@ class Labels:
         Raises:
             FrameError: the file is none, or its mask has another size than the frame.
         """
+        self._look()
         path = self._files.get(tag, {}).get(frame.id)
-        return None if path is None else self._checked(frame, read_mask(path))
+        if path is None:
+            return None
+        return self._checked(frame, _placed(path, read_mask(path), self.studies.affine(frame)))
 
     def revision(self, frame: Frame, tag: str = FINAL) -> str:
         """What tells the label of a frame from every other of that frame; "" if there is none."""
+        self._look()
         path = self._files.get(tag, {}).get(frame.id)
         try:
             return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -141,6 +162,7 @@ class Labels:
     def remove(self, frame: Frame, tag: str) -> None:
         """Forget the label of a frame, in every kind of file; frames themselves are never removed."""
         with self._lock:
+            self._look()
             self._remove(frame, tag)
 
     def _remove(self, frame: Frame, tag: str) -> None:
@@ -150,13 +172,37 @@ class Labels:
             path = _list(path.parent).get(frame.id)  # beneath it, such as another program's
 
 
-def read_label(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """The mask that someone sent for a frame of a (H, W) size; one far larger is refused before it is decoded.
+def read_label(path: Path, size: tuple[int, int], affine: np.ndarray) -> np.ndarray:
+    """The mask that someone sent for a frame; one far larger than the frame is refused before it is decoded.
+
+    Args:
+        path: the file.
+        size: (H, W) of the frame.
+        affine: where the frame lies, 4x4 RAS.
 
     Raises:
         FrameError: as :func:`pe_monai.measure.mask_files.read_mask` does.
     """
-    return read_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE))
+    return _placed(path, read_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE)), affine)
+
+
+def _placed(path: Path, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """A mask as its frame lies: programs that turn what they save, say to RAS, tell by its affine.
+
+    One whose pixels lie elsewhere than those of the frame tells nothing and is taken as it is.
+    """
+    if path.name.lower().endswith(PICTURE_SUFFIXES):
+        return mask
+    last = np.array(mask.shape[::-1]) - 1  # x, y
+    corners = np.array([[0, 0, 0, 1], [*last, 0, 1]], float).T
+    own, wanted = (a @ corners for a in (np.asarray(FrameReader(min_side=1).get_data(path)[1]["affine"]), affine))
+    reach = np.abs(np.diff(wanted, axis=1)).max() / max(*last, 1) / 2  # half a pixel
+    for rows, columns in ((False, True), (True, False), (True, True)):
+        turned = np.where([columns, rows], last, 0)
+        turned = affine @ np.array([[*turned, 0, 1], [*(last - turned), 0, 1]], float).T
+        if not np.allclose(own, wanted, atol=reach) and np.allclose(own, turned, atol=reach):
+            return mask[:: -1 if rows else 1, :: -1 if columns else 1]
+    return mask
 
 
 def check_extension(extension: str) -> str:

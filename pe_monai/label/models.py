@@ -83,7 +83,7 @@ class Models:
         """The automatic model, and the name of its version.
 
         Raises:
-            WeightsError: its weights are missing or damaged, and there is no other version.
+            WeightsError: its weights are missing or damaged.
         """
         version = version or self.version
         with self._loading:

@@ -116,7 +116,7 @@ def save_label(
     frame = datastore.frame(image)
     with received(label) as path:
         assert path is not None
-        mask = read_label(path, datastore.studies.pixels(frame).shape[:2])
+        mask = read_label(path, datastore.studies.pixels(frame).shape[:2], datastore.studies.affine(frame))
         try:
             revision = datastore.labels.save(frame, mask, tag or FINAL, replaces, ends, ended)
             response.headers["ETag"] = f'"{revision}"'
@@ -141,6 +141,14 @@ def load_label(
     background.add_task(shutil.rmtree, path.parent, ignore_errors=True)
     name = f"{frame.id}{''.join(path.suffixes)}"
     return FileResponse(path, media_type=_media_type(path), filename=name, headers={"ETag": f'"{revision}"'})
+
+
+@router.get("/datastore/dataset", tags=["Datastore"], dependencies=[ANNOTATOR])
+def download_dataset(background: BackgroundTasks, limit_cases: int | None = None) -> FileResponse:
+    """All frames that have a label, with it, as a ZIP archive; it goes once it is sent."""
+    path = Path(app_instance().datastore().get_dataset_archive(limit_cases))
+    background.add_task(path.unlink, missing_ok=True)
+    return FileResponse(path, media_type="application/zip", filename="dataset.zip")
 
 
 @router.post("/activelearning/{strategy}", tags=["ActiveLearning"], dependencies=[TURN])

@@ -10,6 +10,7 @@ import inspect
 import json
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,7 +30,7 @@ from monailabel.interfaces.utils.app import app_instance
 
 from pe_monai.errors import FrameError, WeightsError
 from pe_monai.label import page_routes, routes
-from pe_monai.label.guard import LOOPBACK, Guard
+from pe_monai.label.guard import Guard, is_local
 from pe_monai.label.processes import announce_server, stop_tasks
 from pe_monai.label.training import read_settings
 
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 # left out: /proxy, /infer/wsi and /ohif open what a request names, /logs shows paths, uploads replace models
 _KEPT = {model: {"/model/{model}", "/model/info/{model}"}}
 _TASKS = (batch_infer, train, scoring)
+# a task's process is given what was asked in one argument, of which Linux takes 128 KiB
+_MOST_ASKED = 100_000
+_GPUS = re.compile(r"all|\d+(,\d+)*")
 
 
 def build() -> FastAPI:
@@ -85,7 +89,7 @@ def fill(app: FastAPI) -> None:
         Guard,
         most_bytes=int(os.environ.get("PE_MONAI_LABEL_MAX_MB", "64")) << 20,
         origins=origins,
-        local=os.environ.get("PE_MONAI_LABEL_HOST", "") in LOOPBACK,
+        local=is_local(os.environ.get("PE_MONAI_LABEL_HOST", "")),
     )
 
 
@@ -126,9 +130,16 @@ async def _check_task(request: Request, run_sync: bool = False, user: Any = rout
     if run_sync:
         raise HTTPException(400, "run_sync is not offered: a task runs beside the server; ask how it is going by GET.")
     asked = routes.read_json((await request.body()).decode(errors="replace"))
-    if kind == "train":  # for one model, or for each by its name
-        for settings in (asked, *(value for value in asked.values() if isinstance(value, dict))):
-            read_settings(settings)
+    if len(json.dumps(asked)) > _MOST_ASKED:
+        raise HTTPException(400, "that is too much for one task; name fewer images, or all, labeled or unlabeled.")
+    for given in (asked, *(value for value in asked.values() if isinstance(value, dict))):  # for each by its name
+        if "bundle_path" in given:  # MONAI Label lets the task import from that folder, whoever filled it
+            raise HTTPException(400, "bundle_path: no folder of a request is used.")
+        gpus = given.get("gpus") or "all"  # goes into the environment of the task
+        if not isinstance(gpus, str) or not _GPUS.fullmatch(gpus):
+            raise HTTPException(400, 'gpus: give "all", or numbers such as "0,1".')
+        if kind == "train":
+            read_settings(given)
 
 
 def _without_folder(answer: Any) -> Any:

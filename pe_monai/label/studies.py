@@ -37,6 +37,7 @@ class Frame:
     Attributes:
         id: its name towards clients; made of file names, holds no slash.
         path: file it is in.
+        stem: name of that file below the folder, without a suffix; unlike the id never cut, and not of one file only.
         clip: name of the clip it belongs to; None for a single picture.
         view: which of the pictures side by side in a DICOM object.
         place: in the clip, from 0.
@@ -44,6 +45,7 @@ class Frame:
 
     id: str
     path: Path
+    stem: str
     clip: str | None = None
     view: int = 0
     place: int = 0
@@ -92,9 +94,10 @@ class Studies:
                     continue
                 key = f"{path.relative_to(self.root).as_posix()}|{status.st_size}|{status.st_mtime_ns}"
                 length = known[key] = lengths[key] if key in lengths else _count(path)
-            found = list(_expand(name, path, length))
+            whole = _plain(path.relative_to(self.root))
+            found = list(_expand(name, path, whole, length))
             if any(frame.id in frames for frame in found):  # a/b.png beside a__b.png, or a picture called clip@001
-                found = list(_expand(f"{name}-{_digest(path.relative_to(self.root))}", path, length))
+                found = list(_expand(f"{name}-{_digest(path.relative_to(self.root))}", path, whole, length))
             frames |= {frame.id: frame for frame in found}
         if known != lengths:
             with contextlib.suppress(OSError):  # of a folder that is read only the clips are counted at every start
@@ -228,28 +231,31 @@ def _count(path: Path) -> list[int]:
         return []
 
 
-def _expand(name: str, path: Path, lengths: list[int]) -> Iterator[Frame]:
+def _expand(name: str, path: Path, stem: str, lengths: list[int]) -> Iterator[Frame]:
     for view, length in enumerate(lengths):
         clip = name if len(lengths) == 1 else f"{name}-view{view + 1}"
         if length == 1:
-            yield Frame(clip, path, None, view)
+            yield Frame(clip, path, stem, None, view)
             continue
         width = max(len(str(length)), 3)
         for place in range(length):
-            yield Frame(f"{clip}@{place + 1:0{width}d}", path, clip, view, place)
+            yield Frame(f"{clip}@{place + 1:0{width}d}", path, stem, clip, view, place)
 
 
 def _name(path: Path, suffix: bool = False) -> str:
     """A file's path as one word; long ones are cut and hashed, as they become names of files in turn."""
-    plain = os.fsencode(path.as_posix()).decode(errors="replace")  # whatever an old archive left in a name
-    name = plain
-    if not suffix:
-        ends = (end for end in (".nii.gz", *SUFFIXES, *VIDEO_SUFFIXES) if path.name.lower().endswith(end))
-        name = plain[: len(plain) - len(next((end for end in ends if len(path.name) > len(end)), ""))]
-    name = name.replace("/", "__")
+    name = _plain(path, suffix)
     if len(name.encode()) <= 160:
         return name
     return f"{name.encode()[:140].decode(errors='ignore')}-{_digest(path)}"
+
+
+def _plain(path: Path, suffix: bool = False) -> str:
+    name = os.fsencode(path.as_posix()).decode(errors="replace")  # whatever an old archive left in a name
+    if not suffix:
+        ends = (end for end in (".nii.gz", *SUFFIXES, *VIDEO_SUFFIXES) if path.name.lower().endswith(end))
+        name = name[: len(name) - len(next((end for end in ends if len(path.name) > len(end)), ""))]
+    return name.replace("/", "__")
 
 
 def _digest(path: Path) -> str:

@@ -8,6 +8,7 @@ import os
 import threading
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 from label_service import fill
@@ -16,7 +17,8 @@ from PIL import Image
 from pe_monai.data import FrameReader
 from pe_monai.errors import FrameError
 from pe_monai.label import labels, studies
-from pe_monai.label.labels import Labels
+from pe_monai.label.groups import group_of
+from pe_monai.label.labels import Labels, OvertakenError
 from pe_monai.label.studies import Studies
 
 
@@ -122,6 +124,7 @@ def test_a_label_that_is_saved_while_the_folder_is_listed_is_kept(folder, monkey
     monkeypatch.setattr(labels, "_list", list_slowly)
     kept.refresh()
     saver.join()
+    monkeypatch.undo()
     assert kept.labelled() == {"stilla_001"}
 
 
@@ -157,3 +160,78 @@ def test_a_random_frame_is_of_a_clip_without_a_label(folder):
         get_labeled_images=lambda: clip[:1],
     )
     assert {Random()({}, datastore)["id"] for _ in range(20)} == {"stillb_001"}
+
+
+def test_a_frame_that_goes_while_the_next_is_chosen_is_passed_over(folder, monkeypatch):
+    pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+    from pe_monai.label import choice
+    from pe_monai.label.datastore import FrameDatastore
+
+    class Going:  # of whose frames one goes each time one is outlined
+        version = SimpleNamespace(name="v")
+
+        def outline(self, pixels):
+            (folder / f"still{gone.pop()}_001.png").unlink()
+            store.refresh()
+            return "v", SimpleNamespace(uncertainty=0.5, score=0.5)
+
+    gone = ["b", "c"]
+    found = Studies(folder)
+    store = FrameDatastore(found, Labels(found))
+    monkeypatch.setattr(choice.random, "sample", lambda unseen, count: ["stillb_001", "stillc_001", "stilla_001"])
+    assert choice.Epistemic(Going())({}, store) == {"id": "stilla_001", "weight": 0.5}
+
+
+def test_pictures_of_an_exam_are_one_group_whatever_their_ids(folder):
+    deep = "/".join(f"{kind}-{'1.2.840.' * 8}" for kind in ("study", "series", "instance"))
+    for name in ("exam_001.png", "exam_001.jpg", "exam_002.png", "exam_002.bmp"):
+        grey(folder / name, 1)
+    for number in (1, 2, 3):
+        grey(folder / deep / f"frame_{number:03d}.png", 1)
+    first, *others = [Image.new("L", (40, 30), value) for value in (10, 20)]
+    first.save(folder / "beat.gif", save_all=True, append_images=others)
+    frames = Studies(folder).frames.values()
+    groups = [{group_of(f) for f in frames if f.path.name.startswith(name)} for name in ("exam_", "frame_", "beat")]
+    assert [len(group) for group in groups] == [1, 1, 1]
+    assert len(set.union(*groups)) == 3
+
+
+def test_labels_that_another_process_saves_are_seen_and_not_replaced(folder):
+    ours, theirs = (Labels(Studies(folder)) for _ in range(2))  # a second server, or a batch inference
+    frame = ours.studies.frames["stilla_001"]
+    mask = np.zeros((224, 320), bool)
+    theirs.save(frame, mask, "original")
+    assert ours.labelled("original") == {"stilla_001"} and ours.read(frame, "original") is not None
+    theirs.save(frame, mask)
+    with pytest.raises(OvertakenError):
+        ours.save(frame, ~mask, replaces="")
+    assert ours.revision(frame) == theirs.revision(frame) != ""
+    theirs.remove(frame, "final")
+    assert ours.labelled() == set() and ours.read(frame) is None
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("flip", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+@pytest.mark.parametrize("spacing", [1.0, 0.3])
+def test_a_label_that_was_turned_lies_where_it_says(folder, suffix, flip, spacing):
+    mask = np.zeros((224, 320), np.uint8)
+    mask[20:60, 30:100] = 1
+    frame = np.diag([-spacing, -spacing, 1.0, 1.0])
+    path, stored, affine = folder / f"label{suffix}", mask.T[:: flip[0], :: flip[1]], frame.copy()
+    for axis, sign in enumerate(flip):
+        if sign < 0:
+            affine[:3, 3] += affine[:3, axis] * (stored.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    if suffix == ".nrrd":
+        lps = np.diag([-1, -1, 1, 1]) @ affine
+        pytest.importorskip("nrrd").write(
+            str(path),
+            stored[..., None],
+            {"space": "left-posterior-superior", "space directions": lps[:3, :3].T, "space origin": lps[:3, 3]},
+        )
+    else:
+        nibabel.save(nibabel.Nifti1Image(stored, affine), path)
+    assert np.array_equal(labels.read_label(path, mask.shape, frame), mask > 0)
+    elsewhere = np.diag([1.0, 1.0, 1.0, 1.0])  # of a program that knows nothing of where the frame lies
+    nibabel.save(nibabel.Nifti1Image(mask.T, elsewhere), folder / "plain.nii.gz")
+    assert np.array_equal(labels.read_label(folder / "plain.nii.gz", mask.shape, frame), mask > 0)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -36,3 +38,19 @@ def test_a_training_ends_with_its_server(tmp_path, how):
         assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
     assert not list((folder / ".pe_monai").glob("models/*"))
     assert len(list((folder / "labels/final").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--device", "nonsense"], "device 'nonsense' cannot be used here"),
+        (["--bundle", "no-such-folder"], "name the folder of a MONAI bundle"),
+        (["--port", "99999"], "must be at most 65535"),
+        (["--origin", "viewer.example"], "must be such as http://viewer.example:3000"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_a_line(tmp_path, options, reason):
+    pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+    command = [sys.executable, "-m", "pe_monai", "label", "--studies", str(tmp_path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and reason in done.stderr and "Traceback" not in done.stderr

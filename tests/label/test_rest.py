@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
+import time
+import zipfile
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -152,6 +156,17 @@ def test_label_comes_back_as_it_went(label_server, tmp_path, extension):
     assert np.array_equal(read(label_server.folder / "labels/final/stilla_001.png") > 0, truth)
     back = requests.get(f"{url}?label=stilla_001&tag=final", timeout=60)
     assert np.array_equal(picture(back) == 1, truth)
+
+
+def test_an_archive_of_the_labels_does_not_stay(label_server):
+    url, label = label_server.url, {"label": ("x.png", png(still(0).astype(np.uint8) * 255))}
+    requests.put(f"{url}/datastore/label?image=stilla_001", files=label, timeout=60)
+    before = set(Path(tempfile.gettempdir()).glob("pe_monai-label-*/*.zip"))
+    answer = requests.get(f"{url}/datastore/dataset", timeout=60)
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert {"image/stilla_001.png", "label/stilla_001.png"} <= set(names)
+    time.sleep(0.5)
+    assert set(Path(tempfile.gettempdir()).glob("pe_monai-label-*/*.zip")) <= before
 
 
 def test_a_label_that_someone_else_saved_meanwhile_is_not_replaced(label_server):

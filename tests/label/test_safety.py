@@ -152,6 +152,22 @@ def test_bad_requests_are_no_errors_of_the_server(label_server):
         assert 400 <= answer.status_code < 500, wanted
 
 
+@pytest.mark.parametrize("task", ["train/effusion", "train/", "batch/infer/effusion", "scoring/epistemic"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"bundle_path": "/tmp"},
+        {"effusion": {"bundle_path": "/tmp"}},
+        {"gpus": 5},
+        {"gpus": "0\0"},
+        {"images": [f"exam/frame_{number:06d}" for number in range(6000)]},
+    ],
+)
+def test_no_task_begins_that_runs_foreign_code_or_cannot_run(label_server, task, asked):
+    answer = requests.post(f"{label_server.url}/{task}", json=asked, timeout=60)
+    assert answer.status_code == 400 and answer.json()["detail"]
+
+
 def test_archives_are_not_unpacked(label_server):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

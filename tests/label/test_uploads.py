@@ -216,3 +216,29 @@ def test_requests_of_monai_label_wait_beside_the_loop():
     paths = {route.path: route.endpoint for route in app.routes if hasattr(route, "endpoint")}
     assert {"/datastore/dataset", "/train/{model}", "/batch/infer"} <= paths.keys()
     assert not [path for path, endpoint in paths.items() if inspect.iscoroutinefunction(endpoint)]
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:8000", True),
+        ("127.0.1.1:80", True),
+        ("localhost:8000", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("[::1]:8000", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1:80", False),
+        ("127.0.0.1.evil.example", False),
+        ("evil.example:8000", False),
+        ("[evil", False),
+        ("", False),
+    ],
+)
+def test_what_is_this_machine_alone(host, local):
+    pytest.importorskip("starlette", reason="MONAI Label is not installed; see constraints-label.txt")
+    from pe_monai.label.guard import is_local
+
+    assert is_local(host) is local
