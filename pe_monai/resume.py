@@ -24,7 +24,8 @@ def find_done(
     """Rows of the frames that need not be segmented again.
 
     A frame is done if its row in ``frames.csv`` is whole and says so, and every file wanted of it is where it would be
-    written now and no older than the frame and its arrival there.
+    written now and no older than the frame and its arrival there. A MetaImage in two files (``.mhd``) is never taken
+    for done.
 
     Args:
         folder: of the results.
@@ -65,6 +66,8 @@ def _is_whole(row: dict) -> bool:
 
 
 def _has_files(folder: Path, frame: FrameFile, row: dict, kinds: Mapping[str, bool]) -> bool:
+    if frame.path.suffix.lower() == ".mhd":  # a header; the pixels lie in other files, which may have changed
+        return False
     mask = Path("masks", frame.stem + result_suffix(frame.path))
     if row["mask"] != mask.as_posix():  # among other inputs its results had another place, which may be another's now
         return False

@@ -37,13 +37,14 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
 
 
 @contextlib.contextmanager
-def replace_folder(path: Path) -> Iterator[Path]:
+def replace_folder(path: Path, keep_folders: bool = False) -> Iterator[Path]:
     """A folder to fill beside ``path``; it takes that name, in the place of what was there, if nothing goes wrong.
 
     What killed runs left of the same name goes, too.
 
     Args:
         path: the folder to be; missing folders above it are made.
+        keep_folders: move the folders in what was there into the new one, as they belong to others.
 
     Raises:
         OSError: what the operating system says.
@@ -59,6 +60,8 @@ def replace_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.rename(old)
         partial.rename(path)
+        for folder in find_folders(old) if keep_folders else ():
+            folder.rename(path / folder.name)
     finally:
         if old.exists() and not path.exists():  # it could not be replaced after all
             old.rename(path)
@@ -66,12 +69,31 @@ def replace_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def find_folders(path: Path) -> list[Path]:
+    """Folders in a folder; none where there is no such folder."""
+    return [child for child in path.iterdir() if child.is_dir()] if path.is_dir() else []
+
+
 def find_leftovers(folder: Path, name: str) -> list[Path]:
-    """Folders that killed runs of :func:`replace_folder` left.
+    """Folders that killed runs of :func:`replace_folder` left; not those that another process is filling.
 
     Args:
         folder: where to look.
         name: regular expression of the last 50 characters of the name that they would have taken.
     """
-    pattern = re.compile(rf"\.(partial|old)-\d+-{name}")
-    return [path for path in folder.glob(".*") if pattern.fullmatch(path.name)]
+    pattern = re.compile(rf"\.(?:partial|old)-(\d+)-{name}")
+    found = [(path, pattern.fullmatch(path.name)) for path in folder.glob(".*")]
+    return [path for path, match in found if match and not _is_another(int(match[1]))]
+
+
+def _is_another(process: int) -> bool:
+    """Whether it is a process that lives and is not this one."""
+    if process == os.getpid() or os.name == "nt":  # Windows would end a process that is asked so
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

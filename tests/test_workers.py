@@ -108,6 +108,20 @@ def test_a_frame_that_an_older_file_has_replaced_is_done_again(frames, tmp_path)
     assert contents(out) != before
 
 
+def test_a_header_whose_pixels_in_another_file_have_changed_is_done_again(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    first, second = (phantom_frame(seed, thickness_mm=12).image[..., 0] for seed in (0, 1))
+    header = "ObjectType = Image\nNDims = 2\nDimSize = {1} {0}\nElementType = MET_UCHAR\nElementDataFile = x.raw\n"
+    (folder / "x.mhd").write_text(header.format(*first.shape))
+    first.tofile(folder / "x.raw")
+    assert segment(folder, out, "--no-overlays") == 0
+    before = contents(out)
+    second.tofile(folder / "x.raw")
+    assert segment(folder, out, "--no-overlays", "--resume") == 0
+    assert contents(out) != before
+
+
 def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
     before = contents(single)
     assert segment(frames, single, "--resume", "--threshold", "0.77") == 2

@@ -41,15 +41,16 @@ def run(options: argparse.Namespace) -> int:
 
     print(f"pe_monai      {__version__} on Python {platform.python_version()}, {platform.machine()}")
     for name in ("torch", "monai", "pytorch-ignite", "numpy", "itk", "nibabel", "scikit-image"):
-        print(f"{name:<13} {importlib.metadata.version(name)}")
+        print(f"{name:<13} {_version(name)}")
     cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none, the CPU is used"
     print(f"CUDA          {cuda}")
     print(
         f"CPU           {torch.get_num_threads()} threads, bfloat16 {'in hardware' if has_fast_bf16() else 'not used'}"
     )
     for name, purpose in OPTIONAL.items():
-        found = importlib.util.find_spec(name) is not None
-        print(f"{name:<13} {importlib.metadata.version(name) if found else f'absent; {purpose}'}")
+        spec = importlib.util.find_spec(name)
+        found = spec is not None and spec.origin is not None  # a mere folder of that name has none
+        print(f"{name:<13} {_version(name) if found else f'absent; {purpose}'}")
     try:
         predictor = Predictor(options.bundle)
     except (BundleError, WeightsError) as e:
@@ -64,6 +65,13 @@ def run(options: argparse.Namespace) -> int:
         print(f"label         {_check_label()}")
     print(f"phantom       one frame segmented, Dice {dice:.2f} with its truth")
     return 0
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # such as onnxruntime, which onnxruntime-gpu brings, too
+        return "there, its version is not known"
 
 
 def _check_label() -> str:

@@ -58,8 +58,10 @@ def run(options: argparse.Namespace) -> int:
         for name, folder in (("sector", options.sectors), ("probability", options.probabilities))
         if folder is not None
     }
-    Path(options.output).mkdir(parents=True, exist_ok=True)
     groups, missing = _group(options.inputs, options.clip)
+    if companions:
+        _check_names(groups)
+    Path(options.output).mkdir(parents=True, exist_ok=True)
     clips: list[MeasuredClip] = []
     errors: list[FrameError] = [*missing]
     for group in tqdm(groups, unit="clip" if options.clip else "mask", disable=None):
@@ -163,6 +165,19 @@ def _by_stem(folder: str) -> dict[str, Path]:
     if errors:
         raise errors[0]
     return {file.stem: file.path for file in files}
+
+
+def _check_names(groups: list[tuple[str, list[FrameFile]]]) -> None:
+    """Refuse masks of one name from several inputs: they would all get the sector that belongs to one of them."""
+    from pe_monai.errors import FrameError
+
+    seen: dict[str, Path] = {}
+    for file in (file for _, files in groups for file in files):
+        if (other := seen.setdefault(file.stem, file.path)) != file.path:
+            raise FrameError(
+                f"{file.path}: has the name of {other}, and --sectors and --probabilities have one file for both; "
+                "measure their folders apart."
+            )
 
 
 def _companion(file: FrameFile, by_stem: dict[str, Path], kind: str) -> np.ndarray:

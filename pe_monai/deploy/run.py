@@ -16,7 +16,7 @@ from pe_monai.dicom.discover import Study, find_studies
 from pe_monai.errors import FrameError
 from pe_monai.studies import StudyOptions, StudyResult, process, write_table_of_clips
 from pe_monai.studies.clip_results import note_clip, write_results
-from pe_monai.studies.folder import drop_others, whole_folder
+from pe_monai.studies.folder import drop_other_study, drop_others, whole_folder
 from pe_monai.studies.segmented import SegmentedClip, segment_clip
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class Run:
     def open(self, chosen: Collection[str]) -> Iterator[Task]:
         """Step 2, clip by clip: those of the chosen files, study by study; what cannot be opened is an error."""
         for number, run in enumerate(self.studies, start=1):
+            patient = str(run.study.header.get("PatientID") or "")
+            drop_other_study(self.output / f"study-{number}", run.study.uid, patient)
             objects = tuple(path for path in run.study.objects if str(path) in chosen)
             clips = process.open_objects(Study(run.study.uid, run.study.header, objects), run.result)
             while True:

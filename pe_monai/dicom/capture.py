@@ -183,7 +183,13 @@ def _add_timing(dataset: Dataset, source: Dataset, frame_count: int) -> None:
 
 
 def _is_vector(values: Any, length: int) -> bool:
-    return isinstance(values, Iterable) and not isinstance(values, str) and len(list(values)) == length
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        return False
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):  # pydicom keeps what is no number as it is, and does not write it
+        return False
+    return len(numbers) == length and bool(np.isfinite(numbers).all())
 
 
 def _positive(value: Any) -> float | None:

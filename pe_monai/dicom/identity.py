@@ -36,13 +36,14 @@ _IDENTITY = (  # type 2 in every object: there, if need be without a value
 _LOSS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _STUDY_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0038)
 _STRICT = ("AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI")
+_TEXT = ("LO", "LT", "SH", "ST", "UC", "UT")
 
 
 def check_source(source: Dataset) -> None:
     """Refuse a source that a result object could not refer to.
 
     Raises:
-        FrameError: it lacks an identifier or its size.
+        FrameError: it lacks an identifier or its size, or an identifier is no UID.
     """
     missing = [keyword for keyword in _REQUIRED if not source.get(keyword)]
     if missing:
@@ -50,6 +51,16 @@ def check_source(source: Dataset) -> None:
             f"{describe(source)}: without {', '.join(missing)} no DICOM result can refer to it; "
             "export it again from the archive."
         )
+    odd = [keyword for keyword in _REQUIRED if keyword.endswith("UID") and not _is_text(source[keyword].value)]
+    if odd:
+        raise FrameError(
+            f"{describe(source)}: {', '.join(odd)} holds no single UID, so no DICOM result can refer to it; "
+            "export it again from the archive."
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii()
 
 
 def describe(source: Dataset) -> str:
@@ -159,6 +170,8 @@ def _sound_copy(source: Dataset, tags: Iterable[Any]) -> Dataset:
             elif vr == "PN":  # made anew, as pydicom keeps the bytes of the source's character set
                 names = value if element.VM > 1 else [value]
                 value = [PersonName(str(name)) for name in names]
+            elif vr in _TEXT:  # under a wrong VR it may be a number, which could not be written as text
+                value = [str(text) for text in (value if element.VM > 1 else [value])]
             mode = config.RAISE if vr in _STRICT else config.IGNORE
             if value:
                 result.add(DataElement(tag, vr, value, validation_mode=mode))

@@ -35,6 +35,7 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM = (0xFFFE, 0xE000)
 _END_OF_IMAGE = b"\xff\xd9"
 _JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
+_NATIVE_YBR = ("YBR_FULL", "YBR_FULL_422")  # what pydicom converts; a frame of others has another length
 _VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))  # MPEG-2, MPEG-4, HEVC
 
 
@@ -77,6 +78,9 @@ class PixelFile:
                 self._places = _group(_list_fragments(source), self.header, self.announced, source, self._offset)
                 self.held = len(self._places)
             else:
+                colour = str(self._options.get("photometric_interpretation"))
+                if colour.startswith("YBR") and colour not in _NATIVE_YBR:
+                    raise FrameError(f"has pixels in {colour}, which is not decoded; export it in RGB or grey.")
                 self._length = _frame_length(self._options)
                 self.held = min(self.announced, size // self._length)
                 self.unannounced = size // self._length - self.held

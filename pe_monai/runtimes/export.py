@@ -32,6 +32,7 @@ MAX_DIFFERENCE = 1e-4
 MAX_PROBABILITY_ERROR = 0.01
 MAX_DICE_LOSS = 0.005
 CALIBRATION_FRAMES = 200
+CONFIGS = ("metadata.json", "inference.json")
 
 
 def export_network(
@@ -53,7 +54,7 @@ def export_network(
         predictor: with the bundle to export, on the CPU.
         kind: "torchscript", "onnx" or "openvino".
         precision: "fp32", "bf16" (not ONNX) or "int8" (not TorchScript).
-        output: the folder; absent, empty, or an earlier export, which is replaced.
+        output: the folder; absent, empty, or an earlier export with nothing else in it, which is replaced.
         calibration: data set's folder, for int8: training frames set the ranges of values.
         frames: how many of them, evenly spread.
 
@@ -70,7 +71,7 @@ def export_network(
     with replace_folder(output) as partial:
         model = _convert(predictor, kind, precision, calibration, frames)
         _write_model(model, kind, partial, predictor)
-        for name in ("metadata.json", "inference.json"):
+        for name in CONFIGS:
             shutil.copyfile(predictor.bundle / "configs" / name, partial / name)
         manifest = _manifest(predictor, kind, precision, partial)
         _write_json(manifest, partial / MANIFEST)
@@ -100,8 +101,9 @@ def _check_replaceable(output: Path) -> None:
         return
     if not output.is_dir() or any(output.iterdir()) and not (output / MANIFEST).is_file():
         raise ExportError(f"{output}: it exists and is no earlier export; name another folder.")
-    inner = next((path.name for path in output.iterdir() if path.is_dir()), None)
-    if inner is not None:  # such as another export
+    ours = {MANIFEST, *CONFIGS, *(name for names in MODEL_FILES.values() for name in names)}
+    inner = next((path.name for path in output.iterdir() if path.is_dir() or path.name not in ours), None)
+    if inner is not None:  # such as another export, or notes on this one
         raise ExportError(f"{output}: it holds {inner}, which would be deleted with it; name another folder.")
 
 
@@ -135,9 +137,7 @@ def _phantom_images(predictor: Predictor) -> torch.Tensor:
 
 def _write_model(model: Any, kind: str, folder: Path, predictor: Predictor) -> None:
     path = folder / MODEL_FILES[kind][0]
-    texts = {
-        name: (predictor.bundle / "configs" / name).read_text("utf-8") for name in ("metadata.json", "inference.json")
-    }
+    texts = {name: (predictor.bundle / "configs" / name).read_text("utf-8") for name in CONFIGS}
     texts["weights_sha256"] = predictor.weights_sha256
     if kind == "torchscript":
         from monai.data import save_net_with_metadata

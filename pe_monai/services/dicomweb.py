@@ -115,8 +115,8 @@ class DICOMwebServer:
             refusal = None if self._has(dataset) else self._store(dataset)
             yield path, refusal
 
-    def _has(self, dataset: pydicom.Dataset) -> bool:
-        """Whether an object is there; no, where the server does not let one ask."""
+    def _has(self, dataset: pydicom.Dataset) -> bool | None:
+        """Whether an object is there; None where the server does not let one ask."""
         filters = {"SOPInstanceUID": dataset.SOPInstanceUID}
         study, series = dataset.StudyInstanceUID, dataset.SeriesInstanceUID
         try:
@@ -124,7 +124,7 @@ class DICOMwebServer:
                 found = self._client.search_for_instances(study, series, search_filters=filters)
         except ServerError as e:
             if e.lasting:
-                return False
+                return None
             raise
         return any(_value(item, "00080018") == dataset.SOPInstanceUID for item in found)
 
@@ -140,12 +140,15 @@ class DICOMwebServer:
                     answer = pydicom.Dataset.from_json(e.response.json())
                     if not answer.get("FailedSOPSequence"):
                         return f"{self.name}: refused it (409)."
-        except (ValueError, TypeError, KeyError) as e:
+        except (ValueError, TypeError, KeyError, AttributeError) as e:
             if isinstance(e, OSError):
                 raise
             raise ServerError(f"{self.name}: its answer to a stored object cannot be read.") from None
         failed = answer.get("FailedSOPSequence") or []
         if not failed:
+            # of an answer that is no DICOM, such as a page to log in at, the client makes one without failures
+            if not answer.get("ReferencedSOPSequence") and self._has(dataset) is False:
+                raise ServerError(f"{self.name}: did not say that it stored an object, and does not have it.")
             return None
         return f"{self.name}: refused it (failure reason 0x{int(failed[0].get('FailureReason') or 0):04X})."
 

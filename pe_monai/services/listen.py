@@ -130,7 +130,10 @@ class Receiver:
         return self._server.socket.getsockname()[1]
 
     def tidy(self) -> None:
-        """Remove what broken transfers left in the scratch folder."""
+        """Hand in what associations left that ended unheard, and remove what broken transfers left in scratch."""
+        for association in list(self._visits):
+            if not association.is_alive():  # a full disk kills the thread that would tell of the end
+                self._submit(association)
         for path in self._queue.scratch.iterdir():
             if path.is_file() and path.stat().st_mtime < time.time() - STALE:
                 path.unlink(missing_ok=True)

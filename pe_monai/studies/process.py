@@ -15,7 +15,7 @@ from pe_monai.measure.tables import CLIP_COLUMNS, write_table
 from pe_monai.report.page import ClipSection, write_page
 from pe_monai.results import provenance
 from pe_monai.studies.clip_results import note_clip, write_results
-from pe_monai.studies.folder import drop_others, whole_folder
+from pe_monai.studies.folder import PAGE, drop_other_study, drop_others, whole_folder
 from pe_monai.studies.options import StudyOptions, StudyResult
 from pe_monai.studies.segmented import segment_clip
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pe_monai.dicom.reader import UltrasoundClip
     from pe_monai.predictor import Predictor
 
-PAGE, TABLE = "report.html", "clips.csv"
+TABLE = "clips.csv"
 
 
 def process_study(
@@ -103,6 +103,7 @@ def _process_one(
 ) -> None:
     sections, place = [], 0
     before = len(result.errors)
+    drop_other_study(folder, study.uid, str(study.header.get("PatientID") or ""))
     for clip in open_objects(study, result):
         place += 1
         name = f"clip-{place}"

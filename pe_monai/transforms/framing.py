@@ -11,7 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import convert_to_tensor, ensure_tuple_rep
+from monai.utils import convert_to_tensor, ensure_tuple, ensure_tuple_rep
 from torch.nn import functional as F
 
 Box = tuple[int, int, int, int]
@@ -55,8 +55,9 @@ class FrameSector(InvertibleTransform):
     """
 
     def __init__(self, spatial_size: Sequence[int], mode: str = "bilinear", margin: int = 2) -> None:
+        spatial_size = ensure_tuple(spatial_size)  # configs may say one number
         if len(spatial_size) != 2 or min(spatial_size) < 16:
-            raise ValueError(f"spatial_size must be (height, width), each at least 16, got {tuple(spatial_size)}.")
+            raise ValueError(f"spatial_size must be (height, width), each at least 16, got {spatial_size}.")
         if margin < 0:
             raise ValueError(f"margin must be 0 or more pixels, got {margin}.")
         _check_mode(mode)

@@ -19,6 +19,9 @@ from pe_monai.transforms.sector_geometry import fit_outline
 
 # The frame size at which lengths in this module are stated, as (height, width).
 _REFERENCE = (224, 320)
+# How many times as long as wide a frame may be: what the network is given of a strip has its own aspect, and on the way
+# there it would be as high as the strip is wide.
+_MAX_ASPECT = 5
 # Of a frame that the sector fills, and how much smaller than that it may be.
 _MIN_SHARE = 0.03
 _SCALES = (1.0, 0.7, 0.5)
@@ -57,10 +60,15 @@ def find_sector(image: np.ndarray) -> np.ndarray:
         bool (H, W), True in the sector.
 
     Raises:
-        SectorNotFoundError: if no region of tissue is large enough.
+        SectorNotFoundError: if no region of tissue is large enough, or the frame is a narrow strip.
         ValueError: if the type or shape is another.
     """
     lowest = _lowest_channel(image)
+    if max(lowest.shape) > _MAX_ASPECT * min(lowest.shape):
+        raise SectorNotFoundError(
+            f"no ultrasound sector: the frame of {lowest.shape[0]} x {lowest.shape[1]} pixels is more than "
+            f"{_MAX_ASPECT} times as long as wide; {_REMEDY}"
+        )
     unit = max(lowest.shape[0] / _REFERENCE[0], lowest.shape[1] / _REFERENCE[1])
     value = _without_panels(lowest, max(1, round(unit)))
     region, floor, scale = _main_tissue(value, unit)

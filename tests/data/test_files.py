@@ -36,7 +36,7 @@ def test_frames_are_listed_at_any_depth_and_by_content_where_they_have_no_suffix
 
 
 def test_hidden_files_are_no_frames(folder):
-    for name in ("in/._b.png", "in/.partial-7-b.png", "in/deep/._c.mha"):
+    for name in ("in/._b.png", "in/.partial-9999999-b.png", "in/deep/._c.mha"):
         (folder / name).write_bytes(b"x")
     assert stems("in") == ["IM0001", "a", "b", "deep/c", "deep/er/a"]
     assert stems("in/._b.png") == ["._b"], "what is named is taken"

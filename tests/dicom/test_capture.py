@@ -108,3 +108,12 @@ def test_what_is_no_row_of_pictures_is_refused(tmp_path):
     with pytest.raises(FrameError, match="SeriesInstanceUID"):
         write_capture(tmp_path / "c.dcm", source, PICTURES, 4)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_timing_that_is_no_number(tmp_path):
+    source = ultrasound(PICTURES)
+    source.pop("FrameTime", None)
+    tag = pydicom.datadict.tag_for_keyword("FrameTimeVector")
+    source[tag] = pydicom.dataelem.RawDataElement(tag, "DS", 8, b"0\\x\\4\\5 ", 0, False, True)
+    path = write_capture(tmp_path / "capture.dcm", source, iter(PICTURES), 4, algorithm=ALGORITHM)
+    assert "FrameTimeVector" not in pydicom.dcmread(path)

@@ -286,3 +286,14 @@ def test_memory_stays_flat(tmp_path, syntax):
     count = sum(int(frame[0, 0, 0]) == 7 for frame in opened.frames())
     assert count == frames
     assert process.memory_info().rss - before < 40e6
+
+
+def test_colours_of_another_layout_are_refused(tmp_path):
+    path = write_phantom_object(
+        tmp_path / "clip.dcm", phantom_clip(3, 3, (64, 96), "black", 12.0, 15.0), colour="YBR_FULL_422"
+    )
+    header = pydicom.dcmread(path)
+    header.PhotometricInterpretation = "YBR_PARTIAL_422"
+    header.save_as(path)
+    with pytest.raises(FrameError, match="YBR_PARTIAL_422, which is not decoded"):
+        open_ultrasound(path)

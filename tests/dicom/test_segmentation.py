@@ -326,3 +326,20 @@ def test_no_pixel_size_but_that_of_all_the_effusion(tmp_path, clip):
         for name, value in change.items():
             setattr(right, name, value)
         assert read_segmentation(path, [saved(source, tmp_path / "clip.dcm")])[1] is None
+
+
+def test_identifier_of_a_wrong_vr(tmp_path):
+    source = ultrasound(np.zeros((2, 32, 40, 3), np.uint8))
+    source.add(pydicom.DataElement(0x00100020, "US", 42))
+    path = write_segmentation(tmp_path / "seg.dcm", source, np.zeros((2, 32, 40), bool), algorithm=ALGORITHM)
+    assert pydicom.dcmread(path).PatientID == "42"
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@pytest.mark.parametrize("uid", [["1.2", "3.4"], "1.2.é"])
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+def test_no_single_uid(tmp_path, keyword, uid):
+    source = ultrasound(np.zeros((2, 32, 40, 3), np.uint8))
+    source[keyword].value = uid
+    with pytest.raises(FrameError, match=f"{keyword} holds no single UID"):
+        write_segmentation(tmp_path / "seg.dcm", source, np.zeros((2, 32, 40), bool), algorithm=ALGORITHM)

@@ -496,6 +496,15 @@ def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
     assert (run.returncode, run.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_without_a_terminal_or_a_file_to_print_to_the_work_is_done(phantom, tmp_path, tiny_bundle, monkeypatch, name):
+    write_picture(phantom, tmp_path / "a.png")
+    monkeypatch.setattr(sys, name, None)
+    arguments = ["segment", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--bundle", str(tiny_bundle)]
+    assert main(arguments) == 0
+    assert (tmp_path / "out" / "masks" / "a.png").is_file()
+
+
 def test_a_pipe_that_breaks_elsewhere_is_an_error(monkeypatch, capfd):
     def lose_a_process(options):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
@@ -545,6 +554,16 @@ def test_doctor(tiny_bundle, tmp_path, capsys):
     assert digest in stdout and "bfloat16" in stdout and "torch" in stdout and "CUDA" in stdout
     assert main(["doctor", "--bundle", str(tmp_path)]) == 1
     assert "PROBLEM" in capsys.readouterr().out
+
+
+def test_doctor_knows_folders_and_packages_of_other_distributions(tiny_bundle, tmp_path, capsys, monkeypatch):
+    (tmp_path / "pe_folder").mkdir()
+    (tmp_path / "pe_module.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("pe_monai.cli.doctor.OPTIONAL", {"pe_folder": "for this", "pe_module": "for that"})
+    assert main(["doctor", "--bundle", str(tiny_bundle)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "pe_folder     absent; for this" in lines and "pe_module     there, its version is not known" in lines
 
 
 def test_demo_without_training(tiny_bundle, tmp_path, capsys, monkeypatch):

@@ -204,6 +204,9 @@ def test_sectors_and_probabilities_by_name(measure, tmp_path):
     assert code == 1 and stdout.startswith("1 of 2") and "there is no sector of the name unsure" in stderr
     code, _, stderr = measure(tmp_path / "masks", "-o", out, "--sectors", tmp_path / "nowhere")
     assert code == 2 and "nowhere: no such file or folder" in stderr
+    write_picture(grey(MASK), tmp_path / "others/sure.png")
+    code, _, stderr = measure(tmp_path / "masks", tmp_path / "others", "-o", out, *folders)
+    assert code == 2 and f"{tmp_path / 'others/sure.png'}: has the name of {tmp_path / 'masks/sure.png'}" in stderr
 
 
 def test_a_segmentation_with_its_source(measure, tmp_path, monkeypatch):

@@ -91,10 +91,14 @@ def test_an_export_that_is_off_is_not_kept(plain, tmp_path, monkeypatch):
 def test_an_earlier_export_is_replaced_and_nothing_else(plain, exported, tmp_path, monkeypatch):
     folder = tmp_path / "export"
     shutil.copytree(exported, folder)
-    (folder / "stale").touch()
-    (tmp_path / ".partial-7-export").mkdir()  # of a run that was killed
+    (folder / "inference.json").write_text("stale")
+    (tmp_path / ".partial-9999999-export").mkdir()  # of a run that was killed
     export_network(plain, "torchscript", "fp32", folder)
-    assert not (folder / "stale").exists() and read_manifest(folder) and list(tmp_path.iterdir()) == [folder]
+    assert (
+        (folder / "inference.json").read_text() != "stale"
+        and read_manifest(folder)
+        and list(tmp_path.iterdir()) == [folder]
+    )
     monkeypatch.setattr(export_module, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         export_network(plain, "torchscript", "fp32", folder)
@@ -299,3 +303,12 @@ def test_int8_on_real_frames(real_root, tmp_path):
     manifest = export_network(Predictor(device="cpu"), "openvino", "int8", tmp_path / "int8", real_root)
     agreement = manifest["agreement"]
     assert agreement["mean_dice_of_torch"] - agreement["mean_dice"] <= 0.005 and agreement["frames"] > 0
+
+
+def test_what_else_lies_in_an_export_is_not_deleted_with_it(plain, tmp_path):
+    folder = tmp_path / "export"
+    export_network(plain, "torchscript", "fp32", folder)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ExportError, match="holds notes.txt, which would be deleted"):
+        export_network(plain, "torchscript", "fp32", folder)
+    assert (folder / "notes.txt").read_text() == "mine"

@@ -27,7 +27,7 @@ class StubServer:
     Attributes:
         faults: faults of the requests to come, by kind of request ("search", "retrieve", "store", "ask"): each is a
             list that is used up from its front. A fault is a status, "half" (body breaks off), "short" (breaks off
-            without a length given), "silent" (no answer) or "html".
+            without a length given), "silent" (no answer), "html" or "list" (JSON that is no object).
         stored: how often each object was stored, by archive.
         seen: requests by kind.
     """
@@ -134,6 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(fault, b"no", "text/plain")
         elif fault == "html":
             self._answer(200, b"<html>log in here</html>", "text/html")
+        elif fault == "list":
+            self._answer(200, b"[]", "application/dicom+json")
         elif fault == "silent":
             self.stub.over.wait(5)
             self.close_connection = True

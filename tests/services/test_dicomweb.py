@@ -151,6 +151,18 @@ def test_refused_and_failing_store(stub, tmp_path):
     assert list(server.send([path])) == [(path, None)]
 
 
+@pytest.mark.parametrize(("fault", "words"), [("html", "did not say"), ("list", "cannot be read")])
+def test_answer_that_confirms_no_store(stub, tmp_path, fault, words):
+    clip, path = ultrasound(STUDY), tmp_path / "clip.dcm"
+    clip.save_as(path, enforce_file_format=True)
+    stub.faults["store"] = [fault]
+    server = connect(stub, tmp_path)
+    with pytest.raises(ServerError, match=words) as error:
+        list(server.send([path]))
+    assert not error.value.lasting
+    assert list(server.send([path])) == [(path, None)]
+
+
 def test_bearer_token_from_the_environment(stub, tmp_path, monkeypatch):
     monkeypatch.setenv(TOKEN_VARIABLE, "geheim")
     server = DICOMwebServer(stub.url(), open_session(read_login(None, None, None)))

@@ -36,6 +36,11 @@ def dice(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
+def test_one_number_for_a_size_is_refused_by_its_name():
+    with pytest.raises(ValueError, match=r"spatial_size must be \(height, width\)"):
+        FrameSectord("image", 128)
+
+
 @pytest.mark.parametrize("sector", [box_sector(), box_sector(left=90, right=110), box_sector(top=50, bottom=60)])
 def test_the_box_has_the_aspect_asked_for_and_the_sector_in_its_middle(sector):
     top, left, height, width = sector_box(sector, SIZE, margin=3)

@@ -364,6 +364,14 @@ def test_real_frames_green_black_and_annotated_agree(real_root):
         assert (found <= 3).mean() >= 0.98
 
 
+@pytest.mark.parametrize("shape", [(16, 4000), (4000, 16), (300, 3000)])
+def test_a_narrow_strip_is_refused(shape):
+    """Framed to the network's aspect, a strip of a megabyte as PNG would take gigabytes."""
+    strip = np.random.default_rng(0).integers(20, 220, shape).astype(np.uint8)
+    with pytest.raises(SectorNotFoundError, match="more than 5 times as long as wide"):
+        find_sector(strip)
+
+
 def test_a_file_without_sector_is_named():
     frame = MetaTensor(torch.zeros(1, 64, 96), meta={"filename_or_obj": "study/black.png"})
     with pytest.raises(SectorNotFoundError, match=r"^study/black\.png: no ultrasound sector"):

@@ -1,0 +1,38 @@
+# Copyright (c) pe_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The receiver: what was acknowledged is processed, however the association ends."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from service_stubs import MULTI_FRAME, ultrasound
+
+pytest.importorskip("pynetdicom", reason="needs the extra 'dicom'")
+
+from pydicom.uid import ExplicitVRLittleEndian  # noqa: E402
+from pynetdicom import AE, dimse_messages  # noqa: E402
+
+from pe_monai.services.listen import Receiver  # noqa: E402
+from pe_monai.services.queue import StudyQueue  # noqa: E402
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_full_disk_does_not_hold_back_what_was_acknowledged(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    sender = AE("SENDER")
+    sender.add_requested_context(MULTI_FRAME, ExplicitVRLittleEndian)
+    sender.dimse_timeout = sender.network_timeout = 0.3
+    with StudyQueue(tmp_path / "queue") as queue, Receiver(queue, "PE_MONAI", ("127.0.0.1", 0)) as receiver:
+        association = sender.associate("127.0.0.1", receiver.port, ae_title="PE_MONAI")
+        assert association.send_c_store(ultrasound("1.2.3", 1)).Status == 0
+        monkeypatch.setattr(dimse_messages, "NamedTemporaryFile", full)
+        assert "Status" not in association.send_c_store(ultrasound("1.2.3", 2))
+        association.abort()
+        for other in list(receiver._visits):
+            other.join(5)
+        receiver.tidy()
+        assert [len(entry.objects) for entry in queue.entries("incoming")] == [1]
