@@ -128,7 +128,7 @@ def _sort(inputs: list[str], output: str) -> tuple[list[FrameFile], list[FrameFi
     def accept(path: Path) -> bool:
         if any(Path(os.path.realpath(path)).is_relative_to(folder) for folder in earlier):
             return False
-        return path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path)
+        return path.suffix.lower() in (*VIDEO_SUFFIXES, ".zip") or reader.verify_suffix(path)
 
     files, errors = collect_frames(inputs, accept)
     frames: list[FrameFile] = []

@@ -166,13 +166,23 @@ def _follow(directory: Path, errors: list[FileError]) -> Iterator[Path]:
         if not parts:
             continue
         parts = [parts] if isinstance(parts, str) else [str(part) for part in parts]
-        path = directory.parent.joinpath(*parts)
+        path = _in_any_case(directory.parent, parts)
         if ".." in parts or not path.resolve().is_relative_to(directory.parent.resolve()):
             errors.append(FileError(directory, "lists a file outside its own folder, which is not opened."))
         elif not path.is_file():
             errors.append(FileError(path, "is listed in DICOMDIR and missing; copy the whole medium."))
         else:
             yield path
+
+
+def _in_any_case(folder: Path, parts: Sequence[str]) -> Path:
+    """A path below a folder. Linux shows the names on a medium in lower case, where its DICOMDIR has capitals."""
+    for part in parts:
+        path = folder / part
+        if not path.exists() and folder.is_dir():
+            path = next((other for other in folder.iterdir() if other.name.lower() == part.lower()), path)
+        folder = path
+    return folder
 
 
 def _unpack(archive: Path, scratch: Path, errors: list[FileError], origins: dict[Path, Path]) -> Iterator[Path]:
@@ -194,9 +204,9 @@ def _unpack(archive: Path, scratch: Path, errors: list[FileError], origins: dict
                 try:
                     with file.open(member) as source, target.open("wb") as out:
                         shutil.copyfileobj(source, out)
-                except OSError:
-                    raise
-                except Exception:  # decompressors raise what they like on damaged bytes, and quote the member's name
+                except Exception as e:  # decompressors raise what they like on damaged bytes, and quote the name
+                    if isinstance(e, OSError) and e.errno is not None:  # such as a full disk; bz2's has no number
+                        raise
                     used = True
                     errors.append(FileError(name, "cannot be unpacked, its archive is damaged; send it again."))
                     continue
@@ -206,6 +216,9 @@ def _unpack(archive: Path, scratch: Path, errors: list[FileError], origins: dict
                     yield target
                 else:
                     target.unlink()
+                    if target.suffix.lower() == ".zip":  # perhaps a whole study: not passed over unseen
+                        used = True
+                        errors.append(FileError(name, "is an archive inside an archive; unpack it yourself."))
             if not used:
                 errors.append(FileError(archive, "holds no DICOM file."))
     except OSError:

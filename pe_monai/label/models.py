@@ -89,7 +89,13 @@ class Models:
         with self._loading:
             if self._loaded is None or self._loaded[0] != version.name:
                 overrides = {} if version.name == SHIPPED else {"ckpt_path": str(version.weights)}
-                self._loaded = version.name, Predictor(self.bundle, self.device, overrides=overrides)
+                try:
+                    self._loaded = version.name, Predictor(self.bundle, self.device, overrides=overrides)
+                except WeightsError as e:
+                    if version.name == SHIPPED:
+                        raise
+                    back = f"remove {self.folder / 'current.json'} to go back to the shipped model"
+                    raise WeightsError(f"{e} To go on, {back}, or name an older one there.") from e
             return self._loaded
 
     def outline(self, pixels: np.ndarray, key: Hashable = None) -> tuple[str, Prediction]:

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-from monailabel.utils.async_tasks.utils import background_processes, stop_background_task
+from monailabel.utils.async_tasks.utils import background_executors, background_processes, stop_background_task
 
 _SERVER = "PE_MONAI_LABEL_SERVER"
 
@@ -20,6 +20,8 @@ def announce_server() -> None:
 
 def stop_tasks() -> None:
     """End the tasks that this process has started, which it would otherwise wait for before it ends."""
+    for executor in list(background_executors.values()):  # or the next in line would begin, and be waited for
+        executor.shutdown(wait=False, cancel_futures=True)
     for method in list(background_processes):
         stop_background_task(method)
 

@@ -27,6 +27,7 @@ from monailabel.endpoints import batch_infer, datastore, info, login, model, sco
 from monailabel.endpoints.user import auth
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
+from pydantic import ValidationError
 
 from pe_monai.errors import FrameError, WeightsError
 from pe_monai.label import page_routes, routes
@@ -68,7 +69,7 @@ def fill(app: FastAPI) -> None:
     # PyJWT 2 refuses tokens unless it is told which signatures to accept, which MONAI Label does not do
     auth.jwt = _Jwt  # type: ignore[assignment]
     if settings.MONAI_LABEL_AUTH_ENABLE:
-        app.dependency_overrides[auth.get_current_user] = _in_a_thread(auth.get_current_user)
+        app.dependency_overrides[auth.get_current_user] = _in_a_thread(_find_user)
         _take_over(app, login.router)
     for router in (page_routes.router, page_routes.api, routes.router):
         app.include_router(router)
@@ -162,6 +163,14 @@ def _in_a_thread(
     plain.__name__ = call.__name__
     plain.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
     return plain
+
+
+async def _find_user(token: str = Depends(auth.oauth2_scheme)) -> auth.User:
+    """Who a token is of. Keycloak leaves out of it what somebody does not have, on which MONAI Label stumbles."""
+    try:
+        return await auth.get_current_user(token)
+    except (AttributeError, ValidationError) as e:
+        raise HTTPException(403, "the token has no name or no roles; let the realm give this user a role.") from e
 
 
 async def _answer(code: int, request: Request, error: Exception) -> JSONResponse:

@@ -150,8 +150,8 @@ class TrainingState:
         A training that had reached its last epoch ends at once.
 
         Raises:
-            WeightsError: the file is damaged or belongs to another configuration, or its schedule is for another number
-                of steps, of which it would run out before the end.
+            WeightsError: the file is damaged or belongs to another configuration, its schedule is for another number
+                of steps, of which it would run out before the end, or its learning rate or weight decay is another.
         """
         if not self.path.is_file():
             logger.warning("%s is absent: nothing to resume, training starts from the beginning", self.path)
@@ -168,6 +168,7 @@ class TrainingState:
         is_done = engine.state.max_epochs is not None and content["epoch"] >= engine.state.max_epochs
         if not is_done:
             self._check_schedule(content)
+            self._check_settings(content)
         for name, thing in self.objects.items():
             try:
                 thing.load_state_dict(content[name])
@@ -196,6 +197,19 @@ class TrainingState:
                     f"{self.path}: its learning rate is planned for {steps} steps, now there are {planned}: resume "
                     "with the max_epochs, batch_size, data and processes of before, or start anew with initial_weights."
                 )
+
+    def _check_settings(self, content: Mapping[str, Any]) -> None:
+        """Refuse an optimizer with other settings, which those in the checkpoint would replace unseen."""
+        for name, thing in self.objects.items():
+            groups = zip(getattr(thing, "param_groups", ()), content[name].get("param_groups", ()), strict=False)
+            for now, before in groups:
+                # a schedule changes "lr" and "betas" in each step, not these
+                for key in ("max_lr", "initial_lr", "weight_decay"):
+                    if now.get(key) != before.get(key):
+                        raise WeightsError(
+                            f"{self.path}: its {name} has {key} {before.get(key)}, now it is {now.get(key)}: resume "
+                            "with the learning_rate and weight_decay of before, or start anew with initial_weights."
+                        )
 
 
 class StopOnNan:

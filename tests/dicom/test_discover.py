@@ -12,6 +12,7 @@ import pytest
 from pydicom import uid
 from pydicom.fileset import FileSet
 
+from pe_monai.cli.segment import _sort
 from pe_monai.data import phantom_clip
 from pe_monai.dicom.discover import find_studies
 from pe_monai.dicom.phantom import write_phantom_object
@@ -76,6 +77,17 @@ def test_dicomdir(folder, tmp_path):
         assert studies and "is missing" in str(errors[0]) or "missing" in str(errors[0])
 
 
+def test_dicomdir_of_a_medium_that_is_shown_in_lower_case(folder, tmp_path):
+    media = FileSet()
+    for path in sorted(folder.rglob("IM*")):
+        media.add(path)
+    media.write(tmp_path / "medium")
+    for path in sorted((tmp_path / "medium").rglob("*"), reverse=True):  # as Linux mounts ISO 9660
+        path.rename(path.with_name(path.name.lower()))
+    with find_studies([tmp_path / "medium" / "dicomdir"]) as (studies, errors):
+        assert sorted(len(study.objects) for study in studies) == [1, 2] and errors == []
+
+
 def test_dicomdir_that_points_outside(folder, tmp_path):
     media = FileSet()
     media.add(folder / "st1" / "IM1")
@@ -126,11 +138,32 @@ def test_archive_without_dicom(tmp_path):
         assert studies == [] and "holds no DICOM file" in str(errors[0])
 
 
+def test_an_archive_inside_an_archive_is_named(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "inner.zip", "w") as archive:
+        archive.write(folder / "st1" / "IM1", "IM1")
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.write(folder / "st1" / "IM2", "IM2")
+        archive.write(tmp_path / "inner.zip", "inner.zip")
+    with find_studies([tmp_path / "outer.zip"]) as (studies, errors):
+        assert len(studies) == 1 and [error.reason.split(";")[0] for error in errors] == [
+            "is an archive inside an archive"
+        ]
+
+
+def test_archives_below_a_folder_are_found(folder, tmp_path):
+    with zipfile.ZipFile(folder / "more.ZIP", "w") as archive:
+        archive.write(folder / "st1" / "IM1", "IM1")
+    frames, clips, objects, errors = _sort([str(folder)], str(tmp_path / "out"))
+    assert sorted(path.name for path in objects) == ["IM1", "IM2", "IM3", "more.ZIP"]
+    assert not (frames or clips or errors)
+
+
 def test_a_damaged_archive_costs_only_what_is_damaged(folder, tmp_path):
     good = (folder / "st1" / "IM1").read_bytes()
     for method, name in (
         (zipfile.ZIP_DEFLATED, "deflated"),
         (zipfile.ZIP_LZMA, "lzma"),
+        (zipfile.ZIP_BZIP2, "bzip2"),
         (zipfile.ZIP_STORED, "stored"),
     ):
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", method) as archive:

@@ -110,6 +110,11 @@ def test_the_only_batch_of_a_process_is_kept(configs, share, dropped):
     assert parser.get_parsed_content("train#dataloader#drop_last") is dropped
 
 
+def test_the_stock_app_answers_for_a_jpeg_with_a_mask_that_is_none(configs):
+    # MONAI Label writes a mask as the frame came, and JPEG smears its zeros and ones
+    assert configs["inference"]["displayable_configs"] == {"result_extension": ".png"}
+
+
 def test_every_frame_has_its_own_threshold_in_inference_and_evaluation(configs):
     assert configs["evaluate"]["threshold"] == configs["inference"]["threshold"] == "dice"
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pe_monai.errors import WeightsError
 from pe_monai.label import models, studies
 from pe_monai.predictor import Prediction
 
@@ -39,3 +40,13 @@ def test_decoded_frames(tmp_path):
     for frame in folder.frames.values():
         assert folder.pixels(frame)[0, 0] == int(frame.id)
     assert len(folder._decoded) == 10
+
+
+def test_who_has_a_damaged_version_is_told_how_to_go_back(tmp_path):
+    (tmp_path / "0001-abc").mkdir()
+    (tmp_path / "0001-abc" / "model.pt").write_bytes(b"cut off")
+    (tmp_path / "current.json").write_text('{"name": "0001-abc"}')
+    with pytest.raises(WeightsError, match=r"remove .*current\.json to go back"):
+        models.Models(tmp_path, device="cpu").predictor()
+    (tmp_path / "current.json").unlink()
+    assert models.Models(tmp_path, device="cpu").predictor()[0] == "shipped"

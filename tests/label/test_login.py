@@ -122,6 +122,17 @@ def test_nothing_but_the_page_is_answered_without_a_login(guarded):
     assert "dialog" in requests.get(guarded.url, timeout=30).text
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [{"preferred_username": "new"}, {"preferred_username": "new", "realm_access": None}, {"realm_access": {}}],
+)
+def test_a_token_without_roles_or_name_opens_nothing(guarded, keys, claims):
+    import jwt
+
+    answer = frames(guarded, jwt.encode({**claims, "exp": time.time() + 300}, keys[0], "RS256"))
+    assert answer.status_code == 403 and "role" in answer.json()["detail"]
+
+
 def test_a_login_opens_what_its_roles_allow(guarded):
     answer = log_in(guarded, "ann", "secret")
     assert answer.status_code == 200

@@ -7,7 +7,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from label_service import fill, png, serve, still
@@ -38,6 +40,20 @@ def test_a_training_ends_with_its_server(tmp_path, how):
         assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
     assert not list((folder / ".pe_monai").glob("models/*"))
     assert len(list((folder / "labels/final").glob("*.png"))) == 3
+
+
+def test_a_training_in_line_does_not_begin_when_the_server_ends(monkeypatch):
+    from monailabel.utils.async_tasks import utils
+
+    from pe_monai.label import processes
+
+    end = threading.Event()
+    executor = ThreadPoolExecutor(max_workers=1)
+    running, in_line = executor.submit(end.wait, 60), executor.submit(end.wait, 60)
+    monkeypatch.setitem(utils.background_executors, "train", executor)
+    processes.stop_tasks()
+    end.set()
+    assert in_line.cancelled() and not running.cancelled()
 
 
 @pytest.mark.parametrize(

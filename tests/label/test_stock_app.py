@@ -73,6 +73,16 @@ def test_a_frame_has_the_outline_of_the_predictor(stock, offline):
     assert offline[0].any()
 
 
+def test_a_jpeg_has_it_too(stock):
+    file = io.BytesIO()
+    Image.fromarray(phantom_still(0).image).save(file, format="JPEG")
+    mask = Predictor().predict([np.asarray(Image.open(file).convert("RGB"))])[0].mask
+    files = {"file": ("frame.jpg", file.getvalue())}
+    answer = requests.post(f"{stock.url}/infer/{MODEL}?output=image", files=files, timeout=120)
+    assert answer.status_code == 200, answer.text
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), mask)
+
+
 def test_a_batch_has_them_too(stock, offline):
     started = requests.post(f"{stock.url}/batch/infer/{MODEL}", json={"multi_gpu": False}, timeout=60)
     assert started.status_code == 200, started.text

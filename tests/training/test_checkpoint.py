@@ -81,7 +81,7 @@ class Killed(Exception):
     pass
 
 
-def train(path, epochs=4, resume=False, killed_in=None, seed=7, steps=16):
+def train(path, epochs=4, resume=False, killed_in=None, seed=7, steps=16, rate=0.05, decay=0.01):
     """A real trainer with dropout, momentum, a schedule and augmentation; returns its weights and epochs seen."""
     torch.manual_seed(3 if resume else 0)
     np.random.seed(5)
@@ -89,8 +89,8 @@ def train(path, epochs=4, resume=False, killed_in=None, seed=7, steps=16):
     if not resume:
         for parameter in net.parameters():
             nn.init.constant_(parameter, 0.1)
-    optimizer = torch.optim.AdamW(net.parameters(), 0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=steps)
+    optimizer = torch.optim.AdamW(net.parameters(), 0.01, weight_decay=decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     best = BestWeights(net, path.with_name("best.pt"), "val_dice")
     transform = Compose([RandGaussianNoised("image", prob=0.5, std=0.2)])
     objects = {"network": net, "optimizer": optimizer, "lr_scheduler": schedule, "best": best}
@@ -178,6 +178,14 @@ def test_a_schedule_of_another_length_is_refused_before_a_step_is_done(tmp_path)
         train(tmp_path / "last.pt", epochs=6, resume=True, steps=24)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert train(tmp_path / "last.pt", epochs=2, resume=True, steps=8)[1] == []
+
+
+@pytest.mark.parametrize(("name", "setting"), [("max_lr", {"rate": 0.001}), ("weight_decay", {"decay": 0.5})])
+def test_another_learning_rate_is_refused_not_ignored(tmp_path, name, setting):
+    train(tmp_path / "last.pt", epochs=2)
+    with pytest.raises(WeightsError, match=f"last.pt: its optimizer has {name} .* now it is {[*setting.values()][0]}"):
+        train(tmp_path / "last.pt", resume=True, **setting)
+    assert train(tmp_path / "last.pt", resume=True)[1] == [3, 4]
 
 
 def test_the_checkpoint_is_one_whole_file_and_one_process_writes_it(tmp_path):
