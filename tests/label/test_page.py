@@ -179,6 +179,7 @@ def test_a_stroke_draws_only_what_it_changes(browser):
     open_frame(browser, "stillb_001")
     keys(browser, webdriver.Keys.DELETE, "b")
     wait(lambda: text(browser, "area") == "none")
+    settled(browser)
     largest, changed, as_if_drawn_whole = browser.execute_async_script(STROKE)
     assert largest < 320 * 224 / 20
     assert changed and as_if_drawn_whole
@@ -403,8 +404,8 @@ def test_the_frame_after_one_that_is_no_longer_to_do_is_the_next(browser, page_s
     keys(browser, "s")
     wait(lambda: not browser.find_elements("css selector", '[data-id="stillb_001"]'))
     keys(browser, webdriver.Keys.ARROW_DOWN)
-    wait(lambda: browser.find_elements("css selector", ".current"))
-    assert browser.find_element("css selector", ".current").get_attribute("data-id") == "stillc_001"
+    current = wait(lambda: browser.execute_script("return document.querySelector('.current')?.dataset.id"))
+    assert current == "stillc_001"
     settled(browser)
     requests.delete(f"{page_server.url}/datastore/label?id=stillb_001&tag=final", timeout=60)
 
