@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FrameError(ValueError):
     """A file is no frame that can be read."""
@@ -47,6 +49,12 @@ class ExportError(ValueError):
 
 class DeployError(ValueError):
     """The MONAI Deploy application cannot run, or be packaged, as asked."""
+
+
+def list_some(names: Sequence[str], separator: str = ", ", most: int = 5) -> str:
+    """The first of many names or reasons, and how many more there are."""
+    shown = separator.join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def find_user_error(error: BaseException | None) -> BaseException | None:

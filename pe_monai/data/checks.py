@@ -12,7 +12,7 @@ from typing import Any
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Transposed
 
 from pe_monai.data.reader import FrameReader
-from pe_monai.errors import DatasetError, FrameError, find_frame_error
+from pe_monai.errors import DatasetError, FrameError, find_frame_error, list_some
 from pe_monai.transforms import DecodeMaskd
 
 _KEYS = ("image", "label")
@@ -50,6 +50,5 @@ def check_frames(items: Sequence[Mapping[str, Any]]) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         problems = [str(problem).rstrip(".") for problem in pool.map(find_problem, items) if problem]
     if problems:
-        more = [f"and {len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
-        listed = "; ".join(problems[:_NAMED] + more)
+        listed = list_some(problems, "; ", _NAMED)
         raise DatasetError(f"{len(problems)} of {len(items)} frames cannot be used: {listed}.")

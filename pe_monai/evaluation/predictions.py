@@ -14,14 +14,13 @@ import torch
 
 from pe_monai.data import FrameReader, collect_frames
 from pe_monai.data.splits import load_datalist
-from pe_monai.errors import DatasetError, FrameError
+from pe_monai.errors import DatasetError, FrameError, list_some
 from pe_monai.evaluation.scores import score_frame
 from pe_monai.measure.mask_files import read_mask
 from pe_monai.transforms import SectorNotFoundError, find_sector
 
 MISSING = ("refuse", "empty")
 _NNUNET_CHANNEL = "_0000"
-_LISTED = 5
 
 
 def relative_stem(path: str | Path, root: str | Path | None) -> str:
@@ -128,7 +127,7 @@ def score_masks(
     lacking = [stem for stem in stems if stem not in masks]
     if lacking and (missing == "refuse" or not masks):
         raise DatasetError(
-            f"{folder}: no mask for {len(lacking)} of {len(stems)} frames ({_list(lacking)}); add them under the "
+            f"{folder}: no mask for {len(lacking)} of {len(stems)} frames ({list_some(lacking)}); add them under the "
             "frames' names" + (", or count them as empty with --missing empty." if masks else ".")
         )
     rows, problems = [], []
@@ -138,7 +137,7 @@ def score_masks(
         except FrameError as e:
             problems.append(str(e))
     if problems:
-        raise DatasetError(f"{len(problems)} frames cannot be scored: {_list(problems, '; ')}.")
+        raise DatasetError(f"{len(problems)} frames cannot be scored: {list_some(problems, '; ')}.")
     return rows
 
 
@@ -165,8 +164,3 @@ def _read_mask(path: str | Path, size: tuple[int, ...], remedy: str) -> np.ndarr
     if (height, width) != size:
         raise FrameError(f"{path}: is {width} wide x {height} high, its frame is {size[1]} x {size[0]}; {remedy}.")
     return mask
-
-
-def _list(names: Sequence[str], separator: str = ", ") -> str:
-    shown = separator.join(names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"

@@ -125,7 +125,7 @@ class FrameDatastore(Datastore):
         return io.BytesIO(Path(self.get_label_uri(label_id, label_tag)).read_bytes())
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
-        self.labels.list_tags()  # looks whether there are others by now
+        self.labels.look()
         path = self.labels.tags(self.frame(label_id).id).get(label_tag)
         if path is None:
             raise HTTPException(404, "this image has no such label.")
@@ -174,7 +174,7 @@ class FrameDatastore(Datastore):
         return {"total": len(self.studies.frames), "completed": tags.get(FINAL, 0), "label_tags": tags}
 
     def json(self) -> dict[str, Any]:
-        self.labels.list_tags()  # looks whether there are others by now
+        self.labels.look()
         objects = {
             image_id: {"image": {"ext": ".png"}, "labels": {tag: {} for tag in self.labels.tags(image_id)}}
             for image_id in self.studies.frames

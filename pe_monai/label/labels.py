@@ -58,7 +58,7 @@ class Labels:
             self._times = {folder: then if now - then > _TICK_NS else 0 for folder, then in folders.items()}
             self._files = files
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """List anew if another process has saved labels or removed some: a batch inference, a second server."""
         if self._find_folders() != self._times:
             self.refresh()
@@ -75,12 +75,12 @@ class Labels:
 
     def list_tags(self) -> list[str]:
         """Tags of labels that there are."""
-        self._look()
+        self.look()
         return list(self._files)
 
     def labelled(self, tag: str = FINAL) -> set[str]:
         """Ids of the frames that have a label."""
-        self._look()
+        self.look()
         return set(self._files.get(tag, {})) & self.studies.frames.keys()
 
     def read(self, frame: Frame, tag: str = FINAL) -> np.ndarray | None:
@@ -89,7 +89,7 @@ class Labels:
         Raises:
             FrameError: the file is none, or its mask has another size than the frame.
         """
-        self._look()
+        self.look()
         path = self._files.get(tag, {}).get(frame.id)
         if path is None:
             return None
@@ -97,7 +97,7 @@ class Labels:
 
     def revision(self, frame: Frame, tag: str = FINAL) -> str:
         """What tells the label of a frame from every other of that frame; "" if there is none."""
-        self._look()
+        self.look()
         path = self._files.get(tag, {}).get(frame.id)
         try:
             return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -162,7 +162,7 @@ class Labels:
     def remove(self, frame: Frame, tag: str) -> None:
         """Forget the label of a frame, in every kind of file; frames themselves are never removed."""
         with self._lock:
-            self._look()
+            self.look()
             self._remove(frame, tag)
 
     def _remove(self, frame: Frame, tag: str) -> None:

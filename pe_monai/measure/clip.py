@@ -54,6 +54,13 @@ class ClipMeasurement:
     phase_frame: int | None
     unreliable: tuple[int, ...]
 
+    @property
+    def is_graded_at_r_peak(self) -> bool:
+        """Whether a grade is of the frame at the R peak, in place of the robust maximum."""
+        if self.phase_frame is None or self.thickness_mm is None:
+            return False
+        return self.frames[self.phase_frame - 1].reliable
+
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, fit for JSON."""
         return {

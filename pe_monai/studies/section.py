@@ -99,7 +99,7 @@ def _headline(clip: ClipMeasurement) -> str:
         return "No frame is reliable: nothing can be said about this clip."
     if clip.largest_frame is None:
         return "No effusion outlined in any reliable frame. This does not exclude one."
-    where = " at the R peak" if "which is graded" in clip.phase else ""
+    where = " at the R peak" if clip.is_graded_at_r_peak else ""
     graded = f" Graded {clip.grade}{where}." if clip.grade else ""
     return f"Effusion outlined, up to {length(clip.largest_mm, clip.largest_px)} thick.{graded}"
 
@@ -135,7 +135,7 @@ def _notes(seen: SegmentedClip, outlined: int) -> list[str]:
     notes = list(seen.clip.notes)
     if outlined == 0:
         notes.append(f"No pericardial effusion was outlined in any of {total} frames; this does not exclude one.")
-    if clip.grade and "which is graded" in clip.phase:
+    if clip.grade and clip.is_graded_at_r_peak:
         notes.append("Grading scales are meant for end-diastole: the frame of the R peak is graded, not the thickest.")
     elif clip.grade:
         notes.append(

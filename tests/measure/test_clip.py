@@ -88,11 +88,13 @@ def test_the_scale_is_named_with_the_grade():
 
 def test_a_known_phase_is_graded():
     measured = clip(8, 8, 8, 12, 12, 12, 12, phase_frame=1)
+    assert measured.is_graded_at_r_peak
     assert measured.largest_mm == 12 and measured.grade == "small (ESC 2015)"
     assert (
         measured.phase == "largest in the clip; the R peak (end-diastole) is in frame 1, 8.0 mm there, which is graded"
     )
     doubtful = clip(8, 8, 8, 12, 12, 12, 12, phase_frame=1, bad=(1,))
+    assert not doubtful.is_graded_at_r_peak
     assert doubtful.grade == "moderate (ESC 2015)" and "graded" not in doubtful.phase
 
 
