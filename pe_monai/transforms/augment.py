@@ -19,9 +19,9 @@ from pe_monai.transforms.ranges import Range, as_range
 
 def probe_position(sector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(row, column) of the middle of the top edge of sectors (..., 1, H, W), both (...); (0, W / 2) of an empty one."""
-    inside = sector[..., 0, :, :] > 0
-    row = inside.any(-1).int().argmax(-1)
-    top = inside.take_along_dim(row[..., None, None], -2)[..., 0, :]
+    plane = sector[..., 0, :, :]
+    row = (plane.amax(-1) > 0).int().argmax(-1)
+    top = plane.take_along_dim(row[..., None, None], -2)[..., 0, :] > 0
     columns = torch.arange(sector.shape[-1], dtype=torch.float32, device=sector.device)
     count = top.sum(-1)
     column = (top * columns).sum(-1) / count.clamp(min=1)
@@ -30,10 +30,16 @@ def probe_position(sector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def polar_grid(sector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Depth (pixels) and angle (radians, 0 straight down, positive to the right) of each pixel, both (..., 1, H, W)."""
+    y, x = _from_probe(sector)
+    return torch.hypot(y, x), torch.atan2(x, y.clamp(min=0.5))
+
+
+def _from_probe(sector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels below the probe (..., 1, H, 1) and to the right of it (..., 1, 1, W)."""
     row, column = (place[..., None, None, None] for place in probe_position(sector))
     y = torch.arange(sector.shape[-2], dtype=torch.float32, device=sector.device)[:, None] - row
     x = torch.arange(sector.shape[-1], dtype=torch.float32, device=sector.device) - column
-    return torch.hypot(y, x), torch.atan2(x, y.clamp(min=0.5)).expand(torch.broadcast_shapes(x.shape, y.shape))
+    return y, x
 
 
 def _largest(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
@@ -133,7 +139,7 @@ class RandTimeGain(_RandSector):
 
     def change(self, img: torch.Tensor, sector: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         inside = sector > 0
-        depth, _ = polar_grid(sector)
+        depth = torch.hypot(*_from_probe(sector))
         factors = drawn.exp()
         position = (depth / _largest(depth, inside).clamp(min=1)).clamp(0, 1) * (self.sliders - 1)
         below = position.floor().clamp(max=self.sliders - 2)

@@ -27,12 +27,15 @@ def sector_affine(
         mode: "bilinear" or "nearest".
     """
     height, width = img.shape[2:]
-    m, (row, column) = matrix[..., None, None], centre[..., None, None].unbind(1)
+    row, column = centre[..., None, None].unbind(1)
     y = torch.arange(height, dtype=torch.float32, device=img.device)[:, None] - row
     x = torch.arange(width, dtype=torch.float32, device=img.device) - column
-    source_x = m[:, 0, 0] * x + m[:, 0, 1] * y + (m[:, 0, 2] + column)
-    source_y = m[:, 1, 0] * x + m[:, 1, 1] * y + (m[:, 1, 2] + row)
-    grid = torch.stack([(2 * source_x + 1) / width - 1, (2 * source_y + 1) / height - 1], dim=-1)
+    # grid_sample's places, (2 * source + 1) / size - 1: scaled while x and y are a row and a column, not yet a plane
+    m = 2 * matrix / matrix.new_tensor([[width], [height]])
+    to_x, to_y = m[..., None, None].unbind(1)
+    source_x = (to_x[:, 0] * x + (to_x[:, 2] + (2 * column + 1) / width - 1)) + to_x[:, 1] * y
+    source_y = (to_y[:, 1] * y + (to_y[:, 2] + (2 * row + 1) / height - 1)) + to_y[:, 0] * x
+    grid = torch.stack([source_x, source_y], dim=-1)
     return F.grid_sample(img, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
@@ -123,10 +126,9 @@ class RandSectorAffined(MapTransform, RandomizableTransform):
 
 def _middle(sector: torch.Tensor) -> torch.Tensor:
     """(row, column) of the middle of each sector (B, 1, H, W), or of the frame where there is none: (B, 2)."""
-    inside = sector[:, 0] > 0
     middles = []
     for dim in (2, 1):
-        along = inside.any(dim).int()
+        along = (sector[:, 0].amax(dim) > 0).int()
         first, last = along.argmax(1), along.shape[1] - 1 - along.flip(1).argmax(1)
         middles.append((first + last) / 2)
     return torch.stack(middles, dim=1)
