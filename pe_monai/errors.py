@@ -57,6 +57,12 @@ def list_some(names: Sequence[str], separator: str = ", ", most: int = 5) -> str
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def one_line(error: BaseException | None, limit: int = 160) -> str:
+    """What an error says, in one line of at most ``limit`` characters; the name of its kind where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def find_user_error(error: BaseException | None) -> BaseException | None:
     """The error that a user can act on behind another one: MONAI wraps what a config's parts raise in its own errors.
 

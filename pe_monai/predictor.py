@@ -20,7 +20,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
 
 from pe_monai.data import FrameReader, phantom_frame
-from pe_monai.errors import BundleError, DeviceError, ExportError, FrameError, find_frame_error
+from pe_monai.errors import BundleError, DeviceError, ExportError, FrameError, find_frame_error, one_line
 from pe_monai.measure import frame_score, frame_uncertainty
 from pe_monai.paths import bundle_dir
 from pe_monai.runtimes import RUNTIMES, Session, open_export, start_session
@@ -118,8 +118,7 @@ class Predictor:
         except DeviceError:
             raise
         except Exception as e:
-            reason = " ".join(str(e.__cause__ or e).split())[:300]
-            raise BundleError(f"{config}: this config cannot be used ({reason}).") from e
+            raise BundleError(f"{config}: this config cannot be used ({one_line(e.__cause__ or e, 300)}).") from e
         if not isinstance(self.preprocessing.transforms[0], LoadImaged):
             raise BundleError(f"{config}: its preprocessing must begin with LoadImaged.")
         self.weights_path = Path(weights)

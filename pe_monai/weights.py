@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pe_monai.errors import WeightsError
+from pe_monai.errors import WeightsError, one_line
 from pe_monai.whole import write_whole
 
 logger = logging.getLogger(__name__)
@@ -98,9 +98,8 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
     try:
         plain_network(network).load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as e:
-        reason = " ".join(str(e).split())[:200]
         raise WeightsError(
-            f"{path}: these weights belong to another network than the bundle's network_def ({reason})."
+            f"{path}: these weights belong to another network than the bundle's network_def ({one_line(e, 200)})."
         ) from e
     return digest
 
@@ -116,8 +115,7 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch raises whatever it likes on bad bytes, some of it without a message
-        reason = " ".join(str(e).split())[:120] or type(e).__name__
-        raise WeightsError(f"{path}: this is no file of weights ({reason}).") from e
+        raise WeightsError(f"{path}: this is no file of weights ({one_line(e, 120)}).") from e
 
 
 def plain_network(network: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from pe_monai import __version__
-from pe_monai.errors import find_user_error
+from pe_monai.errors import find_user_error, one_line
 from pe_monai.quick_start import quiet_absent_decoder
 
 COMMANDS = {
@@ -105,8 +105,7 @@ def _describe(error: Exception) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    reason = " ".join(str(cause).split())[:300]
-    return f"{type(cause).__name__}: {reason} (set {TRACEBACK_VARIABLE}=1 to see where)"
+    return f"{type(cause).__name__}: {one_line(cause, 300)} (set {TRACEBACK_VARIABLE}=1 to see where)"
 
 
 __all__ = ["COMMANDS", "build_parser", "main"]

@@ -76,6 +76,7 @@ def _version(name: str) -> str:
 
 def _check_label() -> str:
     """Whether the server of 'pe_monai label' can be built here, and whether it has the interactive model."""
+    from pe_monai.errors import one_line
     from pe_monai.interactive import InteractivePredictor
     from pe_monai.label import shims
 
@@ -84,10 +85,10 @@ def _check_label() -> str:
         importlib.import_module("monailabel.interfaces.app")
         importlib.import_module("pe_monai.label.app")
     except Exception as e:  # whatever one of its many dependencies raises
-        return f"PROBLEM: {' '.join(str(e).split())[:160]}; use constraints-label.txt in an environment of its own"
+        return f"PROBLEM: {one_line(e)}; use constraints-label.txt in an environment of its own"
     try:
         InteractivePredictor(device="cpu")
         clicks = "with clicks"
     except Exception as e:
-        clicks = f"without clicks ({' '.join(str(e).split())[:160]})"
+        clicks = f"without clicks ({one_line(e)})"
     return f"the server can start, {clicks}; stands in for {', '.join(stood_in) or 'nothing'}"

@@ -10,10 +10,10 @@ import nibabel
 import numpy as np
 
 from pe_monai.data.clips import Clip
-from pe_monai.data.reader import NIFTI_SUFFIXES, PICTURE_SUFFIXES, is_dicom, one_line, quiet_itk, read_itk_header
+from pe_monai.data.reader import NIFTI_SUFFIXES, PICTURE_SUFFIXES, is_dicom, quiet_itk, read_itk_header
 from pe_monai.data.stacks import ItkStack, NiftiStack, PictureStack, SinglePicture, count_nifti_frames, open_picture
 from pe_monai.data.video import VIDEO_SUFFIXES, VideoClip
-from pe_monai.errors import FrameError
+from pe_monai.errors import FrameError, one_line
 
 ITK_STACK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from pe_monai.data.reader import FrameReader, one_line
+from pe_monai.data.reader import FrameReader
 from pe_monai.data.stacks import open_picture
 from pe_monai.data.values import plain_picture, to_uint8
-from pe_monai.errors import DatasetError, FrameError
+from pe_monai.errors import DatasetError, FrameError, one_line
 
 EFFUSION_LABELS = ("effusion", "pericardial effusion", "pe", "pce", "fluid", "积液", "心包积液")
 AREA_SHAPES = ("polygon", "rectangle", "oriented_rectangle", "circle", "mask")

@@ -18,7 +18,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, optional_import
 from PIL import Image
 
 from pe_monai.data.values import blend_alpha, plain_picture, to_uint8
-from pe_monai.errors import FrameError
+from pe_monai.errors import FrameError, one_line
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)
 
@@ -225,9 +225,3 @@ def itk_pixel_type(header: Any) -> Any:
     if channels == 4 and is_uint8:
         return itk.RGBAPixel[itk.UC]
     raise FrameError(f"holds {channels} channels; give grey or RGB")
-
-
-def one_line(error: BaseException, limit: int = 160) -> str:
-    """What an error says, in one line of bounded length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -22,13 +22,12 @@ from pe_monai.data.reader import (
     PICTURE_FORMATS,
     FrameReader,
     itk_pixel_type,
-    one_line,
     quiet_itk,
     read_itk_header,
 )
 from pe_monai.data.spacing import itk_spacing, nifti_interval, nifti_spacing, trusted_spacing
 from pe_monai.data.values import blend_alpha, find_value_range, plain_picture, to_uint8
-from pe_monai.errors import FrameError
+from pe_monai.errors import FrameError, one_line
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)
 

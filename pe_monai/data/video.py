@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from pe_monai.data.clips import Clip
-from pe_monai.data.reader import FrameReader, one_line
-from pe_monai.errors import FrameError
+from pe_monai.data.reader import FrameReader
+from pe_monai.errors import FrameError, one_line
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg")
 # A playlist under the name of a video would have FFmpeg open other files and addresses

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 
-from pe_monai.errors import BundleError, WeightsError
+from pe_monai.errors import BundleError, WeightsError, one_line
 from pe_monai.weights import hash_file, save_weights, sha256_of
 
 MODEL, CONFIG = "model.ts", "inference.json"
@@ -75,8 +75,7 @@ def unpack_model(model: str | Path, folder: str | Path) -> Path:
         parser["device"] = "$torch.device('cpu')"
         network = parser.get_parsed_content("network")
     except Exception as e:
-        reason = " ".join(str(e.__cause__ or e).split())[:200]
-        raise BundleError(f"{model}: its {CONFIG} cannot be used ({reason}).") from e
+        raise BundleError(f"{model}: its {CONFIG} cannot be used ({one_line(e.__cause__ or e)}).") from e
     try:
         network.load_state_dict(weights)
     except RuntimeError as e:

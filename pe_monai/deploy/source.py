@@ -13,7 +13,7 @@ import yaml
 
 import pe_monai
 from pe_monai.deploy.models import MODEL
-from pe_monai.errors import BundleError
+from pe_monai.errors import BundleError, one_line
 from pe_monai.predictor import Predictor
 from pe_monai.weights import sha256_of
 
@@ -85,8 +85,7 @@ def export_model(bundle: Path, path: Path) -> str:
             config_file=str(bundle / "configs" / "inference.json"),
         )
     except Exception as e:  # MONAI and torch raise what they like
-        reason = " ".join(str(e).split())[:200]
-        raise BundleError(f"{bundle}: its network cannot be exported as TorchScript ({reason}).") from e
+        raise BundleError(f"{bundle}: its network cannot be exported as TorchScript ({one_line(e)}).") from e
     return sha256_of(path)
 
 

@@ -20,7 +20,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from pe_monai.data.reader import is_dicom
 from pe_monai.dicom.identity import read_integer
 from pe_monai.dicom.reader import check_class
-from pe_monai.errors import FileError, FrameError
+from pe_monai.errors import FileError, FrameError, one_line
 
 MAX_UNPACKED = 64 << 30
 _OURS = "pe_monai contributors"
@@ -112,8 +112,7 @@ def _read(path: Path) -> Dataset | None:
     except OSError:
         raise
     except Exception as e:  # pydicom raises what it likes on damaged bytes
-        reason = " ".join(str(e).split())[:120] or type(e).__name__
-        raise FrameError(f"is a damaged DICOM file ({reason}); send it again from the archive.") from e
+        raise FrameError(f"is a damaged DICOM file ({one_line(e, 120)}); send it again from the archive.") from e
     if sop_class == MediaStorageDirectoryStorage or is_ours:
         return None
     check_class(header)
@@ -157,9 +156,8 @@ def _follow(directory: Path, errors: list[FileError]) -> Iterator[Path]:
     """Files that a DICOMDIR lists (PS3.3, F.3); they must lie below its own folder."""
     try:
         records = list(dcmread(directory).get("DirectoryRecordSequence") or [])
-    except Exception as e:  # pydicom raises what it likes on damaged bytes
+    except Exception:  # pydicom raises what it likes on damaged bytes
         errors.append(FileError(directory, "is no DICOMDIR that can be read; name its folder instead."))
-        del e
         return
     for record in records:
         parts = record.get("ReferencedFileID")

@@ -27,7 +27,7 @@ from pydicom.uid import (
 
 from pe_monai.dicom.identity import count_frames
 from pe_monai.dicom.lossless_jpeg import LABEL
-from pe_monai.errors import FrameError
+from pe_monai.errors import FrameError, one_line
 
 MAX_PIXELS, MIN_SIDE = 50_000_000, 16
 _PIXEL_DATA = (0x7FE0, 0x0010)
@@ -101,8 +101,7 @@ class PixelFile:
                 except FrameError:
                     raise
                 except Exception as e:  # decoders raise what they like on damaged bytes
-                    reason = " ".join(str(e).split())[:120] or type(e).__name__
-                    raise FrameError(f"frame {place + 1}: its pixels cannot be decoded ({reason}).") from e
+                    raise FrameError(f"frame {place + 1}: its pixels cannot be decoded ({one_line(e, 120)}).") from e
 
     def _read(self, file: BinaryIO, place: int) -> bytes:
         if not self._is_encapsulated:
@@ -134,8 +133,7 @@ def _read_header(file: BinaryIO) -> tuple[Dataset, int]:
         size = file.seek(0, 2)
         raise FrameError("is empty (0 bytes); send it again." if size == 0 else "is no DICOM file.") from e
     except Exception as e:
-        reason = " ".join(str(e).split())[:120] or type(e).__name__
-        raise FrameError(f"is a damaged DICOM file ({reason}); send it again from the archive.") from e
+        raise FrameError(f"is a damaged DICOM file ({one_line(e, 120)}); send it again from the archive.") from e
     return header, file.tell()
 
 

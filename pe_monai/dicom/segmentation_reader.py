@@ -16,7 +16,7 @@ from pydicom.uid import SegmentationStorage
 from pe_monai.dicom.codes import EFFUSION
 from pe_monai.dicom.identity import count_frames, read_integer
 from pe_monai.dicom.regions import Region, read_regions
-from pe_monai.errors import FrameError
+from pe_monai.errors import FrameError, one_line
 
 _LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 
@@ -73,7 +73,7 @@ def _read_header(path: str | Path) -> Dataset:
     except InvalidDicomError as e:
         raise FrameError(f"{path}: this is no DICOM file.") from e
     except (OSError, EOFError, ValueError, NotImplementedError) as e:
-        raise FrameError(f"{path}: this DICOM file cannot be read ({' '.join(str(e).split())[:120]}).") from e
+        raise FrameError(f"{path}: this DICOM file cannot be read ({one_line(e, 120)}).") from e
 
 
 def _sources_of(segmentation: Dataset, seg_path: str | Path, paths: Iterable[str | Path]) -> list[Dataset]:
@@ -160,8 +160,7 @@ def _read_frames(segmentation: Dataset, seg_path: str | Path) -> Iterator[np.nda
         is_packed = segmentation.BitsAllocated == 1 and not segmentation.file_meta.TransferSyntaxUID.is_compressed
         yield from _unpack_frames(dcmread(seg_path)) if is_packed else iter_pixels(seg_path)
     except Exception as e:  # decoders raise what they like on damaged pixels
-        reason = " ".join(str(e).split())[:120] or type(e).__name__
-        raise FrameError(f"{seg_path}: its pixels cannot be read ({reason}).") from e
+        raise FrameError(f"{seg_path}: its pixels cannot be read ({one_line(e, 120)}).") from e
 
 
 def _unpack_frames(segmentation: Dataset) -> Iterator[np.ndarray]:

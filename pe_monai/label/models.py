@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pe_monai.data import write_whole
-from pe_monai.errors import BundleError, WeightsError
+from pe_monai.errors import BundleError, WeightsError, one_line
 from pe_monai.interactive import Click, InteractivePredictor
 from pe_monai.kept import drop_oldest
 from pe_monai.paths import bundle_dir
@@ -183,8 +183,9 @@ class Models:
                 try:
                     self._interactive = InteractivePredictor(device=self.device)
                 except (FileNotFoundError, BundleError, WeightsError) as e:
-                    reason = " ".join(str(e).split())[:200]
-                    self.clicks_missing = f"the interactive model is not there ({reason}); use brush and eraser."
+                    self.clicks_missing = (
+                        f"the interactive model is not there ({one_line(e, 200)}); use brush and eraser."
+                    )
                     raise WeightsError(self.clicks_missing) from e
             return self._interactive
 

@@ -20,10 +20,10 @@ from pe_monai.data.reader import (
     FrameReader,
     quiet_itk,
     read_itk_header,
-    to_uint8,
 )
 from pe_monai.data.spacing import MILLIMETRES, itk_spacing, nifti_interval, trusted_spacing
-from pe_monai.errors import FrameError
+from pe_monai.data.values import to_uint8
+from pe_monai.errors import FrameError, one_line
 from pe_monai.transforms.mask import DecodeMask, check_mask
 
 
@@ -119,7 +119,7 @@ def _read_nifti_stack(path: Path) -> MaskFile | None:
             try:
                 plane = to_uint8(np.asarray(image.dataobj[(slice(None), slice(None), *at)]))
             except Exception as e:  # whatever a cut or damaged file makes of its decoder
-                reason = " ".join(str(e).split())[:120]
+                reason = one_line(e, 120)
                 raise FrameError(f"{path}: its frame {place + 1} cannot be read ({reason}); export it again.") from e
             yield _decode(plane[..., None], path)
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pe_monai.errors import ExportError
+from pe_monai.errors import ExportError, one_line
 from pe_monai.runtimes.session import Session, onnx_session, openvino_session, torchscript_session
 from pe_monai.weights import sha256_of
 
@@ -43,7 +43,7 @@ def read_manifest(folder: str | Path) -> dict:
         known = precision in PRECISIONS[manifest["format"]] and needed <= set(files)
         manifest["weights_sha256"]
     except (ValueError, KeyError, TypeError) as e:
-        raise ExportError(f"{path}: it cannot be read ({' '.join(str(e).split())[:120]}); {remedy}.") from e
+        raise ExportError(f"{path}: it cannot be read ({one_line(e, 120)}); {remedy}.") from e
     if not known:
         raise ExportError(f"{path}: it names no model that can be opened here; {remedy}.")
     for name, recorded in files.items():
@@ -88,7 +88,7 @@ def open_export(folder: str | Path, weights_sha256: str | None = None, config: s
     except ExportError:
         raise
     except Exception as e:
-        raise ExportError(f"{folder}: {kind} cannot load it ({' '.join(str(e).split())[:160]}).") from e
+        raise ExportError(f"{folder}: {kind} cannot load it ({one_line(e)}).") from e
 
 
 def _network_in(config: str | Path) -> Any:

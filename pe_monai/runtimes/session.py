@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pe_monai.errors import ExportError
+from pe_monai.errors import ExportError, one_line
 from pe_monai.runtimes.convert import INPUT, require, to_onnx, to_openvino
 from pe_monai.runtimes.fold import fold_batch_norm
 
@@ -51,10 +51,9 @@ class Session:
             with self._lock:
                 return torch.from_numpy(self._compute(array))
         except Exception as e:  # each runtime raises errors of its own
-            reason = " ".join(str(e).split())[:160]
             raise ExportError(
                 f"{self.name}: images of {array.shape[2]} x {array.shape[3]} pixels with {array.shape[1]} channels "
-                f"cannot be computed ({reason}); use the runtime torch, or export the network again."
+                f"cannot be computed ({one_line(e)}); use the runtime torch, or export the network again."
             ) from e
 
 
