@@ -34,6 +34,7 @@ from pe_monai.evaluation import EvaluationReport, eval_metrics, summarise
 from pe_monai.experiment.rows import read_stack
 from pe_monai.measure import frame_uncertainty
 from pe_monai.paths import bundle_dir
+from pe_monai.whole import write_text_whole
 
 # a network that a CPU trains in a minute; nothing is tuned on fold 8, the threshold least of all
 SMALL = {"spatial_size": [64, 88], "network_def#channels": [8, 16, 32, 64, 128], "threshold": 0.5}
@@ -190,7 +191,7 @@ def _check_plan(path: Path, plan: dict[str, Any], parser: argparse.ArgumentParse
     """Rounds of another plan must not be taken for rounds of this one."""
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != plan:
         parser.error(f"{path.parent}: holds rounds of another plan ({path.name}); name another folder.")
-    write_whole(path, lambda partial: partial.write_text(json.dumps(plan, indent=1), encoding="utf-8"))
+    write_text_whole(path, json.dumps(plan, indent=1))
 
 
 if __name__ == "__main__":

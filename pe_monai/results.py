@@ -14,11 +14,12 @@ import numpy as np
 from skimage.measure import label as label_regions
 
 from pe_monai import __version__
-from pe_monai.data import FrameFile, write_map, write_picture, write_whole
+from pe_monai.data import FrameFile, write_map, write_picture
 from pe_monai.errors import FrameError
 from pe_monai.measure.tables import NOT_UTF8, write_table
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.report.drawing import draw_frame, is_fan
+from pe_monai.whole import write_text_whole
 
 FOLDERS = ("masks", "overlays", "probabilities", "sectors")
 COLUMNS = (
@@ -61,7 +62,7 @@ def write_manifest(folder: Path, predictor: Predictor, counts: Mapping[str, Mapp
     """Write ``manifest.json``: what results depend on, how many were done and failed, and how long it took."""
     manifest = {**provenance(predictor), **counts, "seconds": round(seconds, 3)}
     text = json.dumps(manifest, indent=2) + "\n"
-    write_whole(folder / "manifest.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text_whole(folder / "manifest.json", text)
 
 
 class ResultFolder:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pe_monai.errors import WeightsError, one_line
-from pe_monai.whole import write_whole
+from pe_monai.whole import write_text_whole, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def record_hash(path: str | Path) -> str:
     """Write the SHA-256 of a weights file beside it and return it."""
     path = Path(path)
     digest = sha256_of(path)
-    write_whole(hash_file(path), lambda partial: partial.write_text(f"{digest}  {path.name}\n", encoding="utf-8"))
+    write_text_whole(hash_file(path), f"{digest}  {path.name}\n")
     return digest
 
 

@@ -36,6 +36,20 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
+def write_text_whole(path: str | Path, text: str, errors: str = "strict") -> Path:
+    """Write a text file, in UTF-8, that is there whole or not at all.
+
+    Args:
+        path: the file to be; missing folders are made.
+        text: its content.
+        errors: what to do with characters that UTF-8 has not, as for :func:`open`.
+
+    Raises:
+        OSError: what the operating system says; nothing is left behind.
+    """
+    return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8", errors=errors))
+
+
 @contextlib.contextmanager
 def replace_folder(path: Path, keep_folders: bool = False) -> Iterator[Path]:
     """A folder to fill beside ``path``; it takes that name, in the place of what was there, if nothing goes wrong.

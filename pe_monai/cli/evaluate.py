@@ -103,16 +103,16 @@ def show(output: Path, others: list | None, against: str | None) -> None:
     print((output / "summary.md").read_text(encoding="utf-8"))
     if others is None:
         return
-    from pe_monai.data import write_whole
     from pe_monai.errors import DatasetError
     from pe_monai.evaluation import compare_rows, read_rows, render_differences
+    from pe_monai.whole import write_text_whole
 
     try:
         differences = compare_rows(read_rows(output / "frames.csv"), others)
     except ValueError as e:
         raise DatasetError(f"{against}: {e}") from e
     text = render_differences(differences, Path(str(against)).resolve().name)
-    write_whole(output / "differences.md", lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text_whole(output / "differences.md", text)
     print(text)
 
 
@@ -147,12 +147,11 @@ def score_predictions(options: argparse.Namespace, output: Path) -> None:
 
 def record_scores(bundle: Path, summary: Path) -> None:
     """Put an evaluation's numbers, with its protocol, into ``eval_metrics`` of a bundle's metadata."""
-    from pe_monai.data import write_whole
     from pe_monai.evaluation import eval_metrics
+    from pe_monai.whole import write_text_whole
 
     scores = json.loads(summary.read_text(encoding="utf-8"))
     path = bundle / "configs" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     metadata["eval_metrics"] = {"protocol": scores["protocol"], **eval_metrics(scores)}
-    text = json.dumps(metadata, indent=4, ensure_ascii=False) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text_whole(path, json.dumps(metadata, indent=4, ensure_ascii=False) + "\n")

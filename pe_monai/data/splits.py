@@ -20,8 +20,8 @@ from monai.data import load_decathlon_datalist
 
 from pe_monai.data.counts import effusion_pixels
 from pe_monai.data.index import Item, index_dataset
-from pe_monai.data.writer import write_whole
 from pe_monai.errors import DatasetError
+from pe_monai.whole import write_text_whole
 
 PROTOCOLS = ("clip", "exam", "paper")
 SECTIONS = ("training", "validation", "testing")
@@ -109,8 +109,7 @@ def write_datalist(split: Split, path: str | Path, root: str | Path, protocol: s
         "frames": {section: len(split[section]) for section in SECTIONS},
         **{section: [item.as_dict() for item in split[section]] for section in SECTIONS},
     }
-    text = json.dumps(document, indent=1)
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text_whole(path, json.dumps(document, indent=1))
     return digest
 
 

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pe_monai.data import write_whole
 from pe_monai.results import provenance
+from pe_monai.whole import write_text_whole
 
 if TYPE_CHECKING:
     from pe_monai.predictor import Predictor
@@ -44,7 +44,7 @@ def write_manifest(
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
     }
     text = json.dumps(content, indent=2) + "\n"
-    return write_whole(folder / NAME, lambda partial: partial.write_text(text, encoding="utf-8"))
+    return write_text_whole(folder / NAME, text)
 
 
 def _version(name: str) -> str | None:

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pe_monai.errors import DatasetError
+from pe_monai.errors import DatasetError, list_some
 from pe_monai.evaluation.agreement import agreement
 from pe_monai.measure.tables import write_table
-from pe_monai.whole import write_whole
+from pe_monai.whole import write_text_whole
 
 VALUES = ("thickness", "largest", "robust")
 UNITS = ("mm", "px")
 _NAMES = ("folder", "file", "clip")  # columns that may name a row, the first that is there and filled counts
-_LISTED = 5
 FILES = ("agreement.json", "agreement.md", "pairs.csv")
 
 
@@ -86,10 +85,7 @@ def read_pairs(
         seen = _number(found[0][column], f"{measured}: {name}", column) if found else None
         pairs.append(Pair(name, frame, float("nan") if seen is None else seen, number, row.get("patient") or name))
     if lost:
-        more = f" and {len(lost) - _LISTED} more" if len(lost) > _LISTED else ""
-        raise DatasetError(
-            f"{reference}: not found once in {measured}: {', '.join(lost[:_LISTED])}{more}; names must match."
-        )
+        raise DatasetError(f"{reference}: not found once in {measured}: {list_some(lost)}; names must match.")
     return pairs, unit
 
 
@@ -120,9 +116,8 @@ def write_agreement(folder: str | Path, pairs: Sequence[Pair], unit: str, scale:
         raise DatasetError(f"the pairs cannot be compared: {e}") from e
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"unit": unit, **found}, indent=1, allow_nan=False) + "\n"
-    write_whole(folder / FILES[0], lambda partial: partial.write_text(text, encoding="utf-8"))
-    page = render_agreement(found, unit)
-    write_whole(folder / FILES[1], lambda partial: partial.write_text(page, encoding="utf-8"))
+    write_text_whole(folder / FILES[0], text)
+    write_text_whole(folder / FILES[1], render_agreement(found, unit))
     columns = ("file", "frame", f"measured_{unit}", f"reference_{unit}", f"difference_{unit}")
     rows = []
     for pair in pairs:

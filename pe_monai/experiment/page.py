@@ -6,16 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pe_monai.data import PROTOCOLS, write_picture, write_whole
+from pe_monai.data import PROTOCOLS, write_picture
 from pe_monai.experiment.table import Table
-from pe_monai.report.page import data_uri, picture_uri
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from pe_monai.report.page import data_uri, find_template, picture_uri
+from pe_monai.whole import write_text_whole
 
 TITLE = "Pericardial effusion: the paper's study"
 RESEARCH_USE = "For research use only. Not a medical device; do not diagnose or treat with it."
@@ -66,13 +63,13 @@ def write_report(
         path.unlink(missing_ok=True)
     tables = [table for table in tables if table.rows]
     for table in (*tables, frames):
-        _write(folder / "tables" / f"{table.name}.csv", table.csv())
+        write_text_whole(folder / "tables" / f"{table.name}.csv", table.csv())
     for name, svg in figures.items():
-        _write(folder / "figures" / f"{name}.svg", svg.decode())
+        write_text_whole(folder / "figures" / f"{name}.svg", svg.decode())
     for protocol, picture in panels.items():
         write_picture(picture, folder / "figures" / f"figure2_{protocol}.png")
-    _write(folder / "study.md", _markdown(facts, tables, frames, figures, panels, commands, errors))
-    page = _template().render(
+    write_text_whole(folder / "study.md", _markdown(facts, tables, frames, figures, panels, commands, errors))
+    page = find_template("pe_monai.experiment", "study_page.html.jinja").render(
         title=TITLE,
         facts=list(facts.items()),
         errors=errors,
@@ -82,7 +79,7 @@ def write_report(
         figures=[{"uri": data_uri(svg, "image/svg+xml"), "caption": CAPTIONS[name]} for name, svg in figures.items()],
         commands=list(commands.items()),
     )
-    return _write(folder / "study.html", page)
+    return write_text_whole(folder / "study.html", page)
 
 
 def _markdown(
@@ -133,20 +130,3 @@ def _panel_caption(protocol: str) -> str:
         f"Best, median and worst test frame under the protocol {protocol}, of those with at least 249 px, by the Dice "
         "of the improved network (or of the last row)."
     )
-
-
-def _write(path: Path, text: str) -> Path:
-    return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pe_monai.experiment", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("study_page.html.jinja")

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pe_monai.data import write_whole
 from pe_monai.errors import BundleError
 from pe_monai.experiment.datalists import Datalist
 from pe_monai.experiment.rows import Row, settings_hash
 from pe_monai.paths import bundle_dir
 from pe_monai.weights import hash_file, sha256_of
+from pe_monai.whole import write_text_whole
 
 try:
     import fcntl
@@ -220,7 +220,7 @@ def _read(marker: Path) -> dict[str, Any]:
 
 
 def _write(marker: Path, content: Mapping[str, Any]) -> None:
-    write_whole(marker, lambda partial: partial.write_text(json.dumps(content), encoding="utf-8"))
+    write_text_whole(marker, json.dumps(content))
 
 
 def reason_of(log: Path) -> str:

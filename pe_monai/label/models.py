@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from pe_monai.data import write_whole
 from pe_monai.errors import BundleError, WeightsError, one_line
 from pe_monai.interactive import Click, InteractivePredictor
 from pe_monai.kept import drop_oldest
 from pe_monai.paths import bundle_dir
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.weights import record_hash
+from pe_monai.whole import write_text_whole
 
 SHIPPED = "shipped"
 
@@ -172,7 +172,7 @@ class Models:
         text = json.dumps(current, indent=2) + "\n"
         (partial / "info.json").write_text(text, encoding="utf-8")
         partial.replace(self.folder / name)
-        write_whole(self.folder / "current.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_text_whole(self.folder / "current.json", text)
         return self.version
 
     def _load_interactive(self) -> InteractivePredictor:

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pe_monai.data import FrameReader, write_whole
+from pe_monai.data import FrameReader
 from pe_monai.data.clip_files import ITK_STACK_SUFFIXES, is_clip, open_clip
 from pe_monai.data.clips import Clip
 from pe_monai.data.reader import NIFTI_SUFFIXES, SUFFIXES, is_dicom
 from pe_monai.data.video import VIDEO_SUFFIXES
 from pe_monai.errors import FrameError
 from pe_monai.kept import drop_oldest
+from pe_monai.whole import write_text_whole
 
 LABELS, STATE = "labels", ".pe_monai"
 SINGLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")  # never opened to be listed
@@ -101,7 +102,7 @@ class Studies:
             frames |= {frame.id: frame for frame in found}
         if known != lengths:
             with contextlib.suppress(OSError):  # of a folder that is read only the clips are counted at every start
-                write_whole(self._lengths_file, lambda partial: partial.write_text(json.dumps(known), encoding="utf-8"))
+                write_text_whole(self._lengths_file, json.dumps(known))
         self.frames = frames
 
     def pixels(self, frame: Frame) -> np.ndarray:

@@ -15,7 +15,7 @@ from pe_monai import __version__
 from pe_monai.errors import FrameError
 from pe_monai.measure.clip import ClipMeasurement
 from pe_monai.measure.scales import find_scale
-from pe_monai.whole import write_whole
+from pe_monai.whole import write_text_whole, write_whole
 
 FILES = ("measurements.json", "measured_frames.csv", "measured_clips.csv")
 
@@ -65,7 +65,7 @@ def write_measurements(
     }
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     folder = Path(folder)
-    write_whole(folder / FILES[0], lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text_whole(folder / FILES[0], text)
     rows = [row for measured in clips for row in frame_rows(measured)]
     listed = [error for measured in clips for error in measured.bad_frames.values()]
     rows += [{"status": "error", "error": str(error)} for error in errors if error not in listed]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pe_monai.measure.tables import NOT_UTF8
 from pe_monai.report.drawing import CALLIPER, DOUBTFUL, OUTLINE
-from pe_monai.whole import write_whole
+from pe_monai.whole import write_text_whole
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -83,7 +83,7 @@ def write_page(
     Raises:
         OSError: it cannot be written.
     """
-    text = _template().render(
+    text = find_template("pe_monai.report", "study.html.jinja").render(
         title=title,
         clips=clips,
         errors=errors,
@@ -91,7 +91,7 @@ def write_page(
         facts=list((facts or {}).items()),
         colours={"outline": OUTLINE, "doubtful": DOUBTFUL, "calliper": CALLIPER},
     )
-    return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8", errors=NOT_UTF8))
+    return write_text_whole(path, text, errors=NOT_UTF8)
 
 
 def picture_uri(picture: np.ndarray, quality: int = 88) -> str:
@@ -106,15 +106,16 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+@lru_cache
+def find_template(package: str, name: str) -> Template:
+    """A page's template among the files of a package; what is filled in is escaped, as it may hold any character."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("pe_monai.report", "."),
-        autoescape=True,  # names come from files and may hold any character
+        loader=PackageLoader(package, "."),
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("study.html.jinja")
+    return environment.get_template(name)
