@@ -8,6 +8,7 @@ import argparse
 import shlex
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def _take(options: argparse.Namespace) -> tuple[int, int]:
     readable = []
     for file in files:
         try:
-            annotations[file.stem] = _without_picture(read_annotation(file.path))
+            annotations[file.stem] = replace(read_annotation(file.path), image_data=None)  # may be large
             readable.append(file)
         except FrameError as e:
             errors.append(e)
@@ -132,12 +133,6 @@ def _convert(file: FrameFile, labels: set[str], output: Path, names: dict[Path, 
     return Item(f"images/{name}", f"labels/{name}", 0, clip), int(mask.sum())
 
 
-def _without_picture(annotation: Annotation) -> Annotation:
-    from dataclasses import replace
-
-    return replace(annotation, image_data=None)
-
-
 def _print_left_out(annotations, labels: set[str], inputs: list[str]) -> None:
     """Say what of the annotations does not count, so that a misspelt label or a forgotten frame is noticed."""
     from pe_monai.data.labelme import OPEN_SHAPES, find_picture_path
@@ -184,8 +179,8 @@ def _give(options: argparse.Namespace) -> tuple[int, int]:
 
 
 def _give_frame(frame: FrameFile, masks: Path, output: Path, name: str) -> None:
-    from pe_monai.data import FrameReader
     from pe_monai.data.labelme_writer import write_annotation
+    from pe_monai.data.reader import read_frame
     from pe_monai.data.writer import result_suffix
     from pe_monai.errors import FrameError
     from pe_monai.measure.mask_files import read_mask
@@ -193,8 +188,7 @@ def _give_frame(frame: FrameFile, masks: Path, output: Path, name: str) -> None:
     source = masks / f"{frame.stem}{result_suffix(frame.path)}"
     if not source.is_file():
         raise FrameError(f"{frame.path}: no mask {source}; give the inputs that 'pe_monai segment' got")
-    array, _ = FrameReader().get_data(frame.path)
-    picture = array[..., 0].T if array.shape[2] == 1 else array.swapaxes(0, 1)
+    picture = read_frame(frame.path)
     mask = read_mask(source)
     if mask.shape != picture.shape[:2]:
         raise FrameError(f"{source}: has another size than its frame {frame.path}; give the masks of these frames")

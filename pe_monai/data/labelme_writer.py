@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours, label
 
-from pe_monai.data.reader import FrameReader
+from pe_monai.data.reader import read_frame
 from pe_monai.data.writer import write_picture, write_whole
 from pe_monai.errors import FrameError
 
@@ -102,7 +102,7 @@ def write_annotation(stem: str | Path, picture: np.ndarray, mask: np.ndarray, na
         raise FrameError(f"{annotation}: is there already, perhaps corrected by hand; move it, or name another folder.")
     if not image.exists():
         write_picture(picture, image)
-    elif not np.array_equal(FrameReader().get_data(image)[0].swapaxes(0, 1).squeeze(), picture.squeeze()):
+    elif not np.array_equal(read_frame(image), picture):
         raise FrameError(f"{image}: is there already and another picture; name another folder.")
     write_whole(annotation, lambda partial: partial.write_text(text, encoding="utf-8", newline=""))
     return annotation, image

@@ -172,6 +172,16 @@ class FrameReader(ImageReader):
             raise FrameError(f"is {width} x {height} pixels; give at least {self.min_side} on each side")
 
 
+def read_frame(path: str | PathLike) -> np.ndarray:
+    """A frame as displayed, row first: uint8 (H, W) if it is grey, (H, W, 3) RGB otherwise.
+
+    Raises:
+        FrameError: see :class:`FrameReader`.
+    """
+    array, _ = FrameReader().get_data(Path(path))
+    return np.ascontiguousarray(array[..., 0].T if array.shape[2] == 1 else array.swapaxes(0, 1))
+
+
 def _kind(path: Path) -> str | None:
     name = path.name.lower()
     for kind, suffixes in (("picture", PICTURE_SUFFIXES), ("nifti", NIFTI_SUFFIXES), ("itk", ITK_SUFFIXES)):

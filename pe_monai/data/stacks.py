@@ -23,6 +23,7 @@ from pe_monai.data.reader import (
     FrameReader,
     itk_pixel_type,
     quiet_itk,
+    read_frame,
     read_itk_header,
 )
 from pe_monai.data.spacing import itk_spacing, nifti_interval, nifti_spacing, trusted_spacing
@@ -88,8 +89,7 @@ class SinglePicture(StackClip):
     """A file of one frame, in any format that :class:`FrameReader` reads."""
 
     def __init__(self, path: Path) -> None:
-        array, _ = FrameReader().get_data(path)
-        self._plane = array[..., 0].T if array.shape[2] == 1 else array.swapaxes(0, 1)
+        self._plane = read_frame(path)
         super().__init__(path, (self._plane.shape[0], self._plane.shape[1]), 1)
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             self.spacing = nifti_spacing(nibabel.load(path).header)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pe_monai.data import FrameReader, collect_frames
+from pe_monai.data import collect_frames
+from pe_monai.data.reader import read_frame
 from pe_monai.data.splits import load_datalist
 from pe_monai.errors import DatasetError, FrameError, list_some
 from pe_monai.evaluation.scores import score_frame
@@ -142,8 +143,7 @@ def score_masks(
 
 
 def _score(item: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    reader = FrameReader()
-    frame = np.ascontiguousarray(reader.get_data(reader.read(item["image"]))[0].swapaxes(0, 1))
+    frame = read_frame(item["image"])
     size = frame.shape[:2]
     truth = _read_mask(item["label"], size, "give the annotation of this frame")
     pred = np.zeros(size, bool) if path is None else _read_mask(path, size, "resize it")

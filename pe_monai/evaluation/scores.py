@@ -18,10 +18,10 @@ from monai.metrics import (
 )
 from monai.utils import convert_to_tensor
 
+from pe_monai.data.splits import PAPER_MIN_PIXELS
 from pe_monai.measure import frame_score, frame_uncertainty
 
-# The public data set's frames with at least this many effusion pixels are as many as Gong et al. 2024 used (2,541).
-MIN_PIXELS = 249
+MIN_PIXELS = PAPER_MIN_PIXELS
 SURFACE_TOLERANCE = 2.0
 HAUSDORFF_PERCENTILE = 95
 # Resampling back to the frame's size may end a hair outside [0, 1].

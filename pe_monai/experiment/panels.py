@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from pe_monai.data import FrameReader, load_datalist
+from pe_monai.data import load_datalist
+from pe_monai.data.reader import read_frame
 from pe_monai.data.writer import result_suffix
 from pe_monai.evaluation import MIN_PIXELS
 from pe_monai.evaluation.predictions import relative_stem
 from pe_monai.experiment.result import Result
 from pe_monai.experiment.rows import BASE
-from pe_monai.measure.mask_files import read_masks
+from pe_monai.measure.mask_files import read_mask
 from pe_monai.report.drawing import draw_frame, sector_box
 from pe_monai.report.sheet import contact_sheet
 from pe_monai.transforms import find_sector
@@ -46,9 +46,9 @@ def draw_panel(results: Sequence[Result]) -> np.ndarray | None:
     items = load_datalist(run.datalist.path, "testing", run.dataset)
     pictures, captions = [], []
     for word, place in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
-        frame = _read(items[place]["image"])
+        frame = read_frame(items[place]["image"])
         sector = find_sector(frame)
-        masks = [np.zeros(sector.shape, bool), next(iter(read_masks(items[place]["label"]).masks))]
+        masks = [np.zeros(sector.shape, bool), read_mask(items[place]["label"])]
         masks += [_mask_of(result, items[place]["image"]) for result in shown]
         pictures += [draw_frame(frame, sector, mask, width=_PICTURE_WIDTH, box=sector_box([sector])) for mask in masks]
         captions += [f"{word}: frame", f"truth, {int(judge.rows[place]['truth_px']):,} px"]
@@ -60,9 +60,4 @@ def draw_panel(results: Sequence[Result]) -> np.ndarray | None:
 
 def _mask_of(result: Result, image: str) -> np.ndarray:
     stem = relative_stem(image, result.run.dataset)
-    return next(iter(read_masks(Path(f"{result.run.masks / stem}{result_suffix(image)}")).masks))
-
-
-def _read(path: str) -> np.ndarray:
-    reader = FrameReader()
-    return np.ascontiguousarray(reader.get_data(reader.read(path))[0].swapaxes(0, 1))
+    return read_mask(f"{result.run.masks / stem}{result_suffix(image)}")

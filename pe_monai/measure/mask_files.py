@@ -10,7 +10,6 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import torch
 
 from pe_monai.data.reader import (
     ITK_SUFFIXES,
@@ -24,7 +23,7 @@ from pe_monai.data.reader import (
 from pe_monai.data.spacing import MILLIMETRES, itk_spacing, nifti_interval, trusted_spacing
 from pe_monai.data.values import to_uint8
 from pe_monai.errors import FrameError, one_line
-from pe_monai.transforms.mask import DecodeMask, check_mask
+from pe_monai.transforms.mask import decode_mask
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ def read_plane(path: str | Path) -> np.ndarray:
 
 def _decode(array: np.ndarray, path: Path) -> np.ndarray:
     """(W, H, C) uint8 to (H, W) bool."""
-    planes = check_mask(array.transpose(2, 1, 0), path)
-    return DecodeMask()(torch.from_numpy(planes.copy()))[0].numpy() > 0
+    return decode_mask(array.transpose(2, 1, 0), path)
 
 
 def _read_nifti_stack(path: Path) -> MaskFile | None:

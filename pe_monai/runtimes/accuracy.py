@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from monai.transforms import EnsureChannelFirst, LoadImage
 
-from pe_monai.data import FrameReader
+from pe_monai.data.splits import PAPER_MIN_PIXELS
 from pe_monai.errors import DatasetError, FrameError
+from pe_monai.measure.mask_files import read_mask
 from pe_monai.predictor import Predictor
 from pe_monai.runtimes.session import Session
-from pe_monai.transforms import DecodeMask
-
-MIN_PIXELS = 249  # as in pe_monai.evaluation: frames with less effusion are left out of the mean
 
 
 def with_session(predictor: Predictor, session: Session | None) -> Predictor:
@@ -28,14 +25,14 @@ def with_session(predictor: Predictor, session: Session | None) -> Predictor:
     return other
 
 
-def read_labels(items: Sequence[dict], min_pixels: int = MIN_PIXELS) -> dict[Path, np.ndarray]:
+def read_labels(items: Sequence[dict], min_pixels: int = PAPER_MIN_PIXELS) -> dict[Path, np.ndarray]:
     """Frames of a datalist that show at least so many pixels of effusion, and their masks, bool (H, W).
 
     Raises:
         DatasetError: there is no such frame.
+        FrameError: an annotation cannot be read or is no mask.
     """
-    load, first, decode = LoadImage(reader=FrameReader, image_only=True), EnsureChannelFirst(-1), DecodeMask()
-    masks = {Path(item["image"]): decode(first(load(item["label"])))[0].numpy().T > 0 for item in items}
+    masks = {Path(item["image"]): read_mask(item["label"]) for item in items}
     masks = {path: mask for path, mask in masks.items() if mask.sum() >= min_pixels}
     if not masks:
         raise DatasetError(f"none of {len(items)} frames shows {min_pixels} pixels of effusion to measure Dice on.")

@@ -83,6 +83,22 @@ class DecodeMask(Transform):
         return (values > (0 if is_label_map else self.threshold)).to(torch.float32)
 
 
+def decode_mask(planes: np.ndarray, name: object) -> np.ndarray:
+    """The effusion in an annotation, once :func:`check_mask` has found it to be one.
+
+    Args:
+        planes: (C, H, W) with 1 channel or 3 (RGB) or more, 0 to 255.
+        name: of the file, for the error.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        FrameError: it is no mask.
+    """
+    return DecodeMask()(torch.from_numpy(np.array(check_mask(planes, name))))[0].numpy() > 0
+
+
 class DecodeMaskd(MapTransform):
     """Dictionary version of :class:`DecodeMask`.
 

@@ -86,7 +86,7 @@ def test_a_folder_that_is_read_only_is_listed(folder, monkeypatch):
     def refuse(path, write):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(studies, "write_whole", refuse)
+    monkeypatch.setattr(studies, "write_text_whole", refuse)
     assert "beat@006" in Studies(folder).frames
 
 
