@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 from pathlib import Path
@@ -132,6 +131,7 @@ def _measure_file(
     file: FrameFile, companions: dict[str, dict[str, Path]], options: argparse.Namespace
 ) -> tuple[list[FrameMeasurement], tuple[int, ...], tuple[float, ...] | None, str | None]:
     """Measurements, numbers and times of a file's frames, and where its pixel size is from."""
+    from pe_monai.data.spacing import same_spacing
     from pe_monai.errors import FrameError
     from pe_monai.measure import measure_frame
     from pe_monai.measure.mask_files import read_masks
@@ -139,7 +139,7 @@ def _measure_file(
     stack = read_masks(file.path, options.source)
     given = tuple(options.spacing) if options.spacing else None
     spacing = stack.spacing or given
-    if given and stack.spacing and not _is_close(given, stack.spacing):
+    if given and stack.spacing and not same_spacing(given, stack.spacing):
         own = " x ".join(f"{length:g}" for length in stack.spacing)
         print(
             f"pe_monai measure: {file.path}: has its own pixel size, {own} mm; --spacing is not used for it.",
@@ -192,7 +192,3 @@ def _companion(file: FrameFile, by_stem: dict[str, Path], kind: str) -> np.ndarr
 def _natural(name: str) -> list[tuple[int, str]]:
     """Key that sorts frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _is_close(given: list[float], own: tuple[float, float]) -> bool:
-    return all(math.isclose(one, other, rel_tol=1e-3) for one, other in zip(given, own, strict=True))

@@ -11,6 +11,7 @@ import numpy as np
 
 from pe_monai.data.clips import Clip
 from pe_monai.data.reader import NIFTI_SUFFIXES, PICTURE_SUFFIXES, is_dicom, quiet_itk, read_itk_header
+from pe_monai.data.spacing import same_spacing
 from pe_monai.data.stacks import ItkStack, NiftiStack, PictureStack, SinglePicture, count_nifti_frames, open_picture
 from pe_monai.data.video import VIDEO_SUFFIXES, VideoClip
 from pe_monai.errors import FrameError, one_line
@@ -38,7 +39,7 @@ def open_clip(path: str | Path, spacing: tuple[float, float] | None = None) -> C
     try:
         clip = _open(path)
         if spacing is not None:
-            if clip.spacing is not None and not np.allclose(clip.spacing, spacing, rtol=1e-3):
+            if clip.spacing is not None and not same_spacing(clip.spacing, spacing):
                 own, given = (f"{row:g} x {column:g} mm" for row, column in (clip.spacing, spacing))
                 raise FrameError(f"states a pixel size of {own}, not {given}; leave the given one out")
             clip.spacing = clip.spacing or (float(spacing[0]), float(spacing[1]))

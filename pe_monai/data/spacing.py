@@ -31,6 +31,13 @@ def trusted_spacing(row: float, column: float) -> tuple[float, float] | None:
     return float(row), float(column)
 
 
+def same_spacing(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    """Whether two pixel sizes, (row, column) in mm, are the same to 0.1 %; None, an unknown one, is like None alone."""
+    if one is None or other is None:
+        return one is other
+    return bool(np.allclose(one, other, rtol=1e-3, atol=0))
+
+
 def nifti_spacing(header: Any) -> tuple[float, float] | None:
     """(row, column) pixel size in mm that a NIfTI header states with a unit of length."""
     factor = MILLIMETRES.get(header.get_xyzt_units()[0])

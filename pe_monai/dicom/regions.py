@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom import Dataset
 
+from pe_monai.data.spacing import same_spacing
 from pe_monai.errors import FrameError
 
 SPACING_RANGE_MM = (0.01, 5.0)
@@ -142,15 +143,13 @@ def _distinct(regions: list[Region]) -> list[Region]:
         place = next((n for n, other in enumerate(kept) if region.overlap(other) > _OVERLAP), None)
         if place is None:
             kept.append(region)
-        elif region.box == kept[place].box and region.kind == kept[place].kind and not _agree(region, kept[place]):
+        elif (
+            region.box == kept[place].box
+            and region.kind == kept[place].kind
+            and not same_spacing(region.spacing, kept[place].spacing)
+        ):
             kept[place] = replace(kept[place], spacing=None)
     return sorted(kept, key=lambda region: (region.left, region.top))
-
-
-def _agree(one: Region, other: Region) -> bool:
-    if one.spacing is None or other.spacing is None:
-        return one.spacing == other.spacing
-    return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(one.spacing, other.spacing, strict=True))
 
 
 def _kind(item: Dataset) -> str:

@@ -13,6 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels import iter_pixels
 from pydicom.uid import SegmentationStorage
 
+from pe_monai.data.spacing import same_spacing
 from pe_monai.dicom.codes import EFFUSION
 from pe_monai.dicom.identity import count_frames, read_integer
 from pe_monai.dicom.regions import Region, read_regions
@@ -204,6 +205,4 @@ def _pixel_spacing(sources: Sequence[Dataset], masks: np.ndarray) -> tuple[float
         found += inside
         largest += sorted(pictures, key=lambda region: -region.area)[:1]
     spacings = [region.spacing for region in found or largest]
-    if not spacings or any(spacing is None or not np.allclose(spacing, spacings[0], rtol=1e-3) for spacing in spacings):
-        return None
-    return spacings[0]
+    return spacings[0] if spacings and all(same_spacing(spacing, spacings[0]) for spacing in spacings) else None

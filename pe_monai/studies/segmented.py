@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pe_monai.data.spacing import same_spacing
 from pe_monai.errors import FrameError
 from pe_monai.measure import ClipMeasurement, FrameMeasurement, measure_clip, measure_frame
 from pe_monai.report.drawing import draw_frame, is_fan
@@ -144,7 +145,7 @@ def segment_clip(clip: Clip, predictor: Predictor, options: StudyOptions, folder
         clip=clip,
         spacing=spacing,
         spacing_from="file" if clip.spacing else "given" if spacing else None,
-        spacing_ignored=options.spacing if _differ(clip.spacing, options.spacing) else None,
+        spacing_ignored=options.spacing if clip.spacing and not same_spacing(clip.spacing, options.spacing) else None,
         measurement=measure_clip(frames, clip.times_ms, options.scale, clip.phase_frame),
         masks=masks,
         sectors=sectors,
@@ -154,10 +155,6 @@ def segment_clip(clip: Clip, predictor: Predictor, options: StudyOptions, folder
         show_unclear=options.include_identifiers,
         moving=moving.find() if unclear else None,
     )
-
-
-def _differ(own: tuple[float, float] | None, given: tuple[float, float] | None) -> bool:
-    return own is not None and given is not None and not np.allclose(own, given, rtol=1e-3)
 
 
 def read_frames(clip: Clip, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray | FrameError]:
