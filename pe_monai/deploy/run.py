@@ -91,8 +91,7 @@ class Run:
     def open(self, chosen: Collection[str]) -> Iterator[Task]:
         """Step 2, clip by clip: those of the chosen files, study by study; what cannot be opened is an error."""
         for number, run in enumerate(self.studies, start=1):
-            patient = str(run.study.header.get("PatientID") or "")
-            drop_other_study(self.output / f"study-{number}", run.study.uid, patient)
+            drop_other_study(self.output / f"study-{number}", run.study.uid, run.study.patient)
             objects = tuple(path for path in run.study.objects if str(path) in chosen)
             clips = process.open_objects(Study(run.study.uid, run.study.header, objects), run.result)
             while True:

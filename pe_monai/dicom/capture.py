@@ -16,6 +16,7 @@ from pydicom.pixels.encoders import RLELosslessEncoder
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage, RLELossless
 
 from pe_monai.dicom.identity import (
+    LOSS,
     PURPOSE,
     check_source,
     complete,
@@ -151,7 +152,7 @@ def _describe_capture(source: Dataset, algorithm: Mapping[str, Any], digest: str
     dataset.PatientOrientation = None
     dataset.RecognizableVisualFeatures = "NO"
     dataset.LossyImageCompression = "00"
-    for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+    for keyword in LOSS:
         if keyword in like:  # what was lost before stays lost
             dataset[keyword] = like[keyword]
     dataset.SamplesPerPixel = 3

@@ -18,12 +18,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from pe_monai.data.reader import is_dicom
-from pe_monai.dicom.identity import read_integer
+from pe_monai.dicom.identity import MANUFACTURER, read_integer
 from pe_monai.dicom.reader import check_class
 from pe_monai.errors import FileError, FrameError, one_line
 
 MAX_UNPACKED = 64 << 30
-_OURS = "pe_monai contributors"
 _ENCRYPTED = 1  # APPNOTE.TXT, 4.4.4: general purpose bit flag
 
 
@@ -42,6 +41,11 @@ class Study:
     header: Dataset
     objects: tuple[Path, ...]
     origins: Mapping[Path, Path] = field(default_factory=dict)
+
+    @property
+    def patient(self) -> str:
+        """Its Patient ID, empty where it has none."""
+        return str(self.header.get("PatientID") or "")
 
 
 @contextlib.contextmanager
@@ -106,7 +110,7 @@ def _read(path: Path) -> Dataset | None:
     try:
         header = dcmread(path, stop_before_pixels=True)
         sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-        is_ours = header.get("Manufacturer") == _OURS
+        is_ours = header.get("Manufacturer") == MANUFACTURER
     except InvalidDicomError as e:
         raise FrameError("is no DICOM file.") from e
     except OSError:

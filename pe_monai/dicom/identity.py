@@ -19,6 +19,7 @@ from pe_monai.data import write_whole
 from pe_monai.errors import FrameError
 
 PURPOSE = "research use only"
+MANUFACTURER = "pe_monai contributors"  # by which we know our own objects
 _MULTI_FRAME = (UltrasoundMultiFrameImageStorage, UID("1.2.840.10008.5.1.4.1.1.3"))  # current and retired
 _SERIES_NUMBERS = {"segmentation": 1000, "report": 2000, "capture": 3000}
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
@@ -33,7 +34,7 @@ _IDENTITY = (  # type 2 in every object: there, if need be without a value
     "ReferringPhysicianName",
     "StudyID",
 )
-_LOSS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+LOSS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _STUDY_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0038)
 _STRICT = ("AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI")
 _TEXT = ("LO", "LT", "SH", "ST", "UC", "UT")
@@ -124,7 +125,7 @@ def result_header(source: Dataset, kind: str, algorithm: Mapping[str, Any], *con
         "series_number": _SERIES_NUMBERS[kind] + number,
         "instance_number": max(1, read_integer(source, "InstanceNumber", 1)),
         "series_description": f"Pericardial effusion {kind}, {PURPOSE}",
-        "manufacturer": "pe_monai contributors",
+        "manufacturer": MANUFACTURER,
         "manufacturer_model_name": str(key["name"])[:64],
         "software_versions": str(key["version"])[:64],
         "device_serial_number": str(key["weights_sha256"])[:64],
@@ -140,7 +141,7 @@ def stand_in(source: Dataset) -> Dataset:
     """
     check_source(source)
     tags = [tag for tag in source.keys() if tag.group in _STUDY_GROUPS]
-    result = _sound_copy(source, [*tags, *map(tag_for_keyword, ("StudyID", *_LOSS))])
+    result = _sound_copy(source, [*tags, *map(tag_for_keyword, ("StudyID", *LOSS))])
     for keyword in _REQUIRED:
         setattr(result, keyword, source[keyword].value)
     result.PatientName = None

@@ -14,6 +14,7 @@ from pydicom.uid import SegmentationStorage, UltrasoundMultiFrameImageStorage
 
 from pe_monai.dicom import codes
 from pe_monai.dicom.identity import (
+    MANUFACTURER,
     algorithm_key,
     check_source,
     complete,
@@ -102,7 +103,7 @@ def _observation_context(key: Mapping[str, Any]) -> Any:
     device = DeviceObserverIdentifyingAttributes(
         uid=derive_uid("device", key),
         name=f"{key['name']} {key['version']}",
-        manufacturer_name="pe_monai contributors",
+        manufacturer_name=MANUFACTURER,
         model_name=str(key["name"]),
         serial_number=str(key["weights_sha256"]),
     )

@@ -103,7 +103,7 @@ def _process_one(
 ) -> None:
     sections, place = [], 0
     before = len(result.errors)
-    drop_other_study(folder, study.uid, str(study.header.get("PatientID") or ""))
+    drop_other_study(folder, study.uid, study.patient)
     for clip in open_objects(study, result):
         place += 1
         name = f"clip-{place}"
