@@ -179,7 +179,7 @@ def _segment_frames(
         for error in errors:
             bar.update()
             if error is not None:
-                _complain(error, tqdm.write)
+                _complain(error)
     results.close(frames)
 
 
@@ -221,9 +221,7 @@ def _segment_clips(
     return result
 
 
-def _complain(error: FrameError, write=None) -> None:
-    text = f"pe_monai segment: {error}"
-    if write is None:
-        print(text, file=sys.stderr)
-    else:
-        write(text, file=sys.stderr)
+def _complain(error: FrameError) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"pe_monai segment: {error}", file=sys.stderr)  # above the bar, where there is one

@@ -29,7 +29,6 @@ class VideoClip(Clip):
 
     Args:
         path: the file.
-        spacing: (row, column) pixel spacing in mm, which no video states.
 
     Raises:
         FrameError: PyAV is missing, or the file holds no frames that can be decoded.
@@ -37,13 +36,10 @@ class VideoClip(Clip):
 
     name = "clip"
 
-    def __init__(self, path: Path, spacing: tuple[float, float] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.spacing = spacing
         self._av = _import_av()
-        self._places: dict[int, int] | None = (
-            None  # of frames, by their time stamps; None where these cannot be trusted
-        )
+        self._places: dict[int, int] | None = None  # of frames by their time stamps, where these can be trusted
         self._keys: list[tuple[int, int]] = []  # place of each key frame, and of its packet
         self._lost: list[tuple[int, int, str]] = []  # damage that was met: first place, end, reason
         with self._open() as (container, stream):

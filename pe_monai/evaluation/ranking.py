@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 
-from pe_monai.evaluation.bootstrap import ClipBootstrap, Estimate
+from pe_monai.evaluation.bootstrap import ClipBootstrap, Estimate, estimate
 
 RANKED_DRAWS = 500  # a draw has to be ranked anew, which takes its time
 
@@ -25,20 +25,20 @@ def frame_errors(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
 def rank_correlation(values: np.ndarray, errors: np.ndarray, bootstrap: ClipBootstrap) -> Estimate:
     """Spearman's rank correlation of two numbers a frame, with its interval from the bootstrap's first draws."""
     if len(np.unique(values)) < 2 or len(np.unique(errors)) < 2:
-        return {"value": None, "low": None, "high": None}
+        return estimate(None)
     value = float(spearmanr(values, errors).statistic)
     drawn = []
     for frames in _drawn_frames(bootstrap):
         ranks = [rankdata(given[frames]) for given in (values, errors)]
         if all(np.ptp(rank) for rank in ranks):
             drawn.append(np.corrcoef(*ranks)[0, 1])
-    return _with_interval(value, drawn)
+    return estimate(value, np.array(drawn))
 
 
 def area_under_risk(uncertainty: np.ndarray, errors: np.ndarray, bootstrap: ClipBootstrap) -> Estimate:
     """Area under the risk-coverage curve, with its interval from the bootstrap's first draws."""
     drawn = [risk_coverage(uncertainty[frames], errors[frames])[1].mean() for frames in _drawn_frames(bootstrap)]
-    return _with_interval(float(risk_coverage(uncertainty, errors)[1].mean()), drawn)
+    return estimate(risk_coverage(uncertainty, errors)[1].mean(), np.array(drawn))
 
 
 def risk_coverage(uncertainty: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,10 +79,3 @@ def _drawn_frames(bootstrap: ClipBootstrap) -> Iterator[np.ndarray]:
         return
     for counts in bootstrap.counts[:RANKED_DRAWS]:
         yield np.repeat(np.arange(len(bootstrap.unit)), counts[bootstrap.unit].astype(int))
-
-
-def _with_interval(value: float, drawn: Sequence[float]) -> Estimate:
-    if not len(drawn):
-        return {"value": value, "low": None, "high": None}
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return {"value": value, "low": float(low), "high": float(high)}

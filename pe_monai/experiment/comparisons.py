@@ -16,7 +16,9 @@ from pe_monai.experiment.table import Cell, Column, Table
 
 def paired(results: Sequence[Result]) -> Table:
     """Each row against the first one of its protocol, on the same frames."""
-    pairs = [(result, first, first.name) for result, first in _with_first(results) if result is not first]
+    first: dict[str, Result] = {}
+    found = [(result, first.setdefault(result.protocol, result)) for result in results]
+    pairs = [(result, reference, reference.name) for result, reference in found if result is not reference]
     note = (
         "Row less the first row of its protocol, frame by frame; 95 % intervals by bootstrap over clips (over frames "
         "where no clip is known), both rows in the same draws. An interval without 0 is a difference. One training "
@@ -67,12 +69,6 @@ def leakage(results: Sequence[Result]) -> Table:
         "the trainings have different numbers of frames, so the gaps are of the protocols as they are."
     )
     return Table("leakage", "The leakage gap", note, columns, rows)
-
-
-def _with_first(results: Sequence[Result]) -> Iterable[tuple[Result, Result]]:
-    first: dict[str, Result] = {}
-    for result in results:
-        yield result, first.setdefault(result.protocol, result)
 
 
 def _difference_columns(words: str) -> list[Column]:

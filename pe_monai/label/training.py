@@ -17,6 +17,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from pe_monai.data import write_picture
 from pe_monai.errors import DatasetError, FrameError, find_user_error
+from pe_monai.interactive.evaluation import dice
 from pe_monai.label.datastore import FrameDatastore
 from pe_monai.label.groups import group_of, split_groups
 from pe_monai.label.models import Models
@@ -169,9 +170,4 @@ def run_bundle(bundle: Path, **overrides: Any) -> None:
 
 def mean_dice(predictor: Predictor, samples: Sequence[Sample]) -> float:
     """Mean Dice of the outlines of frames; 1 where both outline and label are empty."""
-    values = []
-    for sample in samples:
-        outlined = predictor.predict([sample.pixels])[0].mask
-        total = int(outlined.sum() + sample.mask.sum())
-        values.append(2 * int((outlined & sample.mask).sum()) / total if total else 1.0)
-    return float(np.mean(values))
+    return float(np.mean([dice(predictor.predict([sample.pixels])[0].mask, sample.mask) for sample in samples]))

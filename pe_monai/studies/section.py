@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,13 +25,12 @@ _COLUMNS = ("Frame", "Time, s", "Thickness", "Area", "Share of the sector", "Reg
 _REGION_COLUMNS = ("Region", "Thickness", "Mean thickness", "Area", "Share of the sector", "Depth", "From the middle")
 
 
-def describe_clip(seen: SegmentedClip, title: str, facts: Sequence[tuple[str, str]] = ()) -> ClipSection:
+def describe_clip(seen: SegmentedClip, title: str) -> ClipSection:
     """Put a clip's measurements into words and pictures.
 
     Args:
         seen: the clip.
         title: what to call it.
-        facts: name and value of what else is known of it.
     """
     clip, key = seen.measurement, seen.key_frame
     number = clip.largest_frame
@@ -51,7 +49,7 @@ def describe_clip(seen: SegmentedClip, title: str, facts: Sequence[tuple[str, st
         headline=_headline(clip),
         picture=picture_uri(seen.draw(key, width=_KEY_WIDTH, box=box)),
         picture_caption=caption(clip, key) + (f": {clip.phase}" if key == number else ""),
-        results=[*_results(seen, outlined), *facts],
+        results=_results(seen, outlined),
         notes=_notes(seen, outlined),
         number=key,
         region_columns=_REGION_COLUMNS,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Spool:
         folder: where the file lies.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)
         self._places: list[tuple[int, int, tuple[int, ...], bool]] = []
 
@@ -43,7 +44,3 @@ class Spool:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[place] for place in range(len(self)))
-
-    def close(self) -> None:
-        """Drop the file."""
-        self._file.close()

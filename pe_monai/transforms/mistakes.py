@@ -117,11 +117,10 @@ class RandCorrectiond(MapTransform, RandomizableTransform):
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         d = dict(data)
         sector = d[self.sector_key]
-        original = (d[self.label_key][0].numpy() > 0.5)[None]
-        changed = self.truth(d[self.label_key], sector)
-        if (changed[0].numpy() > 0.5)[None].tobytes() != original.tobytes():
+        original, changed = d[self.label_key], self.truth(d[self.label_key], sector)
+        truth = changed[0].numpy() > 0.5
+        if not np.array_equal(truth, original[0].numpy() > 0.5):  # else the label stays soft
             d[self.label_key] = changed
-        truth = d[self.label_key][0].numpy() > 0.5
         given = self.R.random() < self.given
         mask = self.start(d[self.label_key], sector)[0].numpy() > 0.5 if given else np.zeros_like(truth)
         clicks = self._clicks(mask, truth) if given else []

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from pe_monai.data.index import CLIP_TABLE
 from pe_monai.data.phantom.frames import EMPTY_SHARE, THICKNESS_RANGE_MM, PhantomFrame, phantom_clip
 from pe_monai.data.phantom.screen import BACKGROUNDS
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
 
-SHEET_FILE = "pce_dicom_length.xlsx"
 TRUTH_FILE = "phantom.json"
 _HEADER = ("dicom file", "frames", "duration(s)", "frames used")
 _LENGTHS, _LENGTH_SHARES = (1, 2, 3, 4, 5), (0.26, 0.06, 0.41, 0.24, 0.03)
@@ -132,7 +132,7 @@ def _write_all(
                 _save(frame, images / file, masks / file)
                 truth.append(_truth(frame, fold, file, name))
                 number += 1
-    _save_book(book, root / SHEET_FILE)
+    _save_book(book, root / CLIP_TABLE)
     settings = {"seed": seed, "background": background, "size": list(size), "frames": truth}
     (root / TRUTH_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
