@@ -5,38 +5,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Transposed
+from monai.transforms import Compose
 
-from pe_monai.data.reader import FrameReader
 from pe_monai.errors import DatasetError, FrameError, find_frame_error, list_some
-from pe_monai.transforms import DecodeMaskd
 
-_KEYS = ("image", "label")
 _NAMED = 10
 
 
-def check_frames(items: Sequence[Mapping[str, Any]]) -> None:
+def check_frames(items: Sequence[Mapping[str, Any]], transforms: Sequence[Callable[[Any], Any]]) -> None:
     """Read every frame and annotation of a datalist once, so that none ends a long run halfway.
 
     Args:
         items: as :func:`pe_monai.data.load_datalist` gives them.
+        transforms: what an evaluation reads them with.
 
     Raises:
-        DatasetError: some cannot be read, are no masks or not of their frame's size; says how many, and why the first
-            ten.
+        DatasetError: some cannot be read, are no masks, are not of their frame's size or show no sector; says how many,
+            and why the first ten.
     """
-    check = Compose(
-        [
-            LoadImaged(_KEYS, FrameReader, dtype=None),
-            EnsureChannelFirstd(_KEYS, channel_dim=-1),
-            Transposed(_KEYS, indices=[0, 2, 1]),
-            DecodeMaskd("label"),
-        ]
-    )
+    check = Compose(transforms)
 
     def find_problem(item: Mapping[str, Any]) -> FrameError | None:
         try:

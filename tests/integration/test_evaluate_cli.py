@@ -111,4 +111,4 @@ def test_frames_that_cannot_be_used_are_all_named_before_any_is_scored(phantom_r
     Image.fromarray(np.zeros((224, 320), np.uint8)).save(frames[1])
     Image.fromarray(np.zeros((224, 320), np.uint8)).save(masks[3])
     assert main([*map(str, command)]) == 2
-    assert f"evaluate: error: {frames[1]}: no ultrasound sector" in capfd.readouterr().err
+    assert f"1 of {len(frames)} frames cannot be used: {frames[1]}: no ultrasound sector" in capfd.readouterr().err
