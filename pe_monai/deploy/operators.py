@@ -20,7 +20,7 @@ from monai.deploy.operators import DICOMDataLoaderOperator
 from pydicom import dcmread
 
 from pe_monai.deploy.run import Run, Task
-from pe_monai.dicom.reader import ULTRASOUND
+from pe_monai.dicom.sop_classes import ULTRASOUND
 
 RULES = json.dumps(
     {"selections": [{"name": "ultrasound", "conditions": {"SOPClassUID": f"^({'|'.join(map(str, ULTRASOUND))})$"}}]}

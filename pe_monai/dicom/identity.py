@@ -12,15 +12,15 @@ from typing import IO, Any
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.uid import UID, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage, generate_uid
+from pydicom.uid import UID, UltrasoundImageStorage, generate_uid
 from pydicom.valuerep import PersonName
 
 from pe_monai.data import write_whole
+from pe_monai.dicom.sop_classes import MULTI_FRAME
 from pe_monai.errors import FrameError
 
 PURPOSE = "research use only"
 MANUFACTURER = "pe_monai contributors"  # by which we know our own objects
-_MULTI_FRAME = (UltrasoundMultiFrameImageStorage, UID("1.2.840.10008.5.1.4.1.1.3"))  # current and retired
 _SERIES_NUMBERS = {"segmentation": 1000, "report": 2000, "capture": 3000}
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
 _IDENTITY = (  # type 2 in every object: there, if need be without a value
@@ -84,7 +84,7 @@ def read_integer(source: Dataset, keyword: str, default: int) -> int:
 
 def frame_reference(source: Dataset, frame: int) -> list[int] | None:
     """Value of Referenced Frame Number for a frame, numbered from 1; None for a single-frame object, which has none."""
-    is_multi_frame = source.SOPClassUID in _MULTI_FRAME or count_frames(source) > 1
+    is_multi_frame = source.SOPClassUID in MULTI_FRAME or count_frames(source) > 1
     return [frame] if is_multi_frame else None
 
 

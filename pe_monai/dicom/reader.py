@@ -10,20 +10,15 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import UID, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
+from pydicom.uid import UID
 
 from pe_monai.data.clips import Clip
 from pe_monai.dicom.identity import check_source
 from pe_monai.dicom.pixels import PixelFile
 from pe_monai.dicom.regions import View, find_views
+from pe_monai.dicom.sop_classes import ULTRASOUND
 from pe_monai.errors import FrameError
 
-ULTRASOUND = (  # current and retired
-    UltrasoundMultiFrameImageStorage,
-    UltrasoundImageStorage,
-    UID("1.2.840.10008.5.1.4.1.1.3"),
-    UID("1.2.840.10008.5.1.4.1.1.6"),
-)
 _LONGEST_FRAME_MS = 10_000
 
 

@@ -14,16 +14,11 @@ import pydicom
 import requests
 from dicomweb_client import DICOMwebClient
 
+from pe_monai.dicom.sop_classes import ULTRASOUND
 from pe_monai.services.login import check_url, plain_errors, status_error
 from pe_monai.services.multipart import save_part
 from pe_monai.services.retry import ServerError
 
-ULTRASOUND = (  # multi-frame and single-frame, current and retired
-    "1.2.840.10008.5.1.4.1.1.3.1",
-    "1.2.840.10008.5.1.4.1.1.6.1",
-    "1.2.840.10008.5.1.4.1.1.3",
-    "1.2.840.10008.5.1.4.1.1.6",
-)
 PAGE = 200
 _UID = re.compile(r"[0-9.]{1,64}")
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # as it is stored, not encoded again

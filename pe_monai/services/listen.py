@@ -21,16 +21,13 @@ from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import Verification
 
+from pe_monai.dicom.sop_classes import RETIRED_MULTI_FRAME, RETIRED_SINGLE_FRAME, ULTRASOUND
 from pe_monai.services.durable import move, sync
 from pe_monai.services.queue import Entry, StudyQueue
 
 logger = logging.getLogger(__name__)
 SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
-CURRENT = ("1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.6.1")
-RETIRED = {
-    "RetiredUltrasoundMultiFrame": "1.2.840.10008.5.1.4.1.1.3",
-    "RetiredUltrasound": "1.2.840.10008.5.1.4.1.1.6",
-}
+RETIRED = {"RetiredUltrasoundMultiFrame": RETIRED_MULTI_FRAME, "RetiredUltrasound": RETIRED_SINGLE_FRAME}
 # The first that a sender offers in one context is taken. A sender that offers several may encode again: native pixels
 # first, as decoding loses nothing, lossy ones last.
 TRANSFER_SYNTAXES = (
@@ -97,7 +94,7 @@ class Receiver:
         self._ae.add_supported_context(Verification)
         for name, retired in RETIRED.items():
             pynetdicom.register_uid(retired, name, StorageServiceClass)
-        for sop_class in (*CURRENT, *RETIRED.values()):
+        for sop_class in ULTRASOUND:
             self._ae.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
         self._address = address
 
