@@ -7,6 +7,9 @@ from importlib.util import find_spec
 
 __version__ = "0.1.0"
 
+RESEARCH_USE = "For research use only; not a medical device."  # to people
+INTENDED_USE = "research use only, not a medical device"  # in files of results
+
 if find_spec("holoscan") is not None:  # then MONAI imports it, by way of MONAI Deploy, and fails without a CUDA runtime
     from pe_monai.deploy.cuda_runtime import load_cuda_runtime
     from pe_monai.errors import DeployError

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+TRACEBACK_VARIABLE = "PE_MONAI_TRACEBACK"  # set, an unforeseen error shows where it came from
+
 
 class FrameError(ValueError):
     """A file is no frame that can be read."""
@@ -77,6 +79,15 @@ def find_user_error(error: BaseException | None) -> BaseException | None:
     while error is not None and not isinstance(error, kinds):
         error = error.__cause__
     return error
+
+
+def explain(error: BaseException) -> str | None:
+    """What a user can act on behind an error, in one line; None if there is nothing of that kind."""
+    known = find_user_error(error)
+    if isinstance(known, OSError) and known.strerror:
+        place = f"{known.filename}: " if known.filename else ""
+        return f"{place}{known.strerror}; check the path, its rights and the free space."
+    return None if known is None else " ".join(str(known).split())
 
 
 def find_frame_error(error: BaseException | None) -> FrameError | None:

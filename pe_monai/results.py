@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from skimage.measure import label as label_regions
 
-from pe_monai import __version__
+from pe_monai import INTENDED_USE, __version__
 from pe_monai.data import FrameFile, write_map, write_picture
 from pe_monai.errors import FrameError
 from pe_monai.measure.tables import NOT_UTF8, write_table
@@ -44,7 +44,7 @@ def provenance(predictor: Predictor) -> dict:
 
     return {
         "pe_monai": __version__,
-        "intended_use": "research use only, not a medical device",
+        "intended_use": INTENDED_USE,
         "bundle": predictor.bundle.name,
         "weights": predictor.weights_path.name,
         "weights_sha256": predictor.weights_sha256,

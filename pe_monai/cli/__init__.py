@@ -12,8 +12,8 @@ import select
 import sys
 from collections.abc import Sequence
 
-from pe_monai import __version__
-from pe_monai.errors import find_user_error, one_line
+from pe_monai import RESEARCH_USE, __version__
+from pe_monai.errors import TRACEBACK_VARIABLE, explain, one_line
 from pe_monai.quick_start import quiet_absent_decoder
 
 COMMANDS = {
@@ -33,8 +33,6 @@ COMMANDS = {
     "labelme": "take annotations from LabelMe, or give it masks to correct",
     "doctor": "say what works on this machine",
 }
-TRACEBACK_VARIABLE = "PE_MONAI_TRACEBACK"
-RESEARCH_USE = "For research use only; not a medical device."
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,12 +94,8 @@ def _is_output_closed() -> bool:
 
 def _describe(error: Exception) -> str:
     """One line for an error, whatever wrapped it: what a user can mend, or where to look."""
-    known = find_user_error(error)
-    if isinstance(known, OSError) and known.strerror:
-        place = f"{known.filename}: " if known.filename else ""
-        return f"{place}{known.strerror}; check the path, its rights and the free space."
-    if known is not None:
-        return " ".join(str(known).split())
+    if known := explain(error):
+        return known
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__

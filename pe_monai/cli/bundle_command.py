@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import ast
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,25 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def find_dataset(given: str | None) -> Path:
+    """The data set's folder that ``--data`` names, or PE_MONAI_DATA.
+
+    Raises:
+        DatasetError: neither is given, or there is no such folder.
+    """
+    from pe_monai.errors import DatasetError
+
+    data = given or os.environ.get("PE_MONAI_DATA")
+    if not data or not Path(data).is_dir():
+        raise DatasetError(f"{data or 'no data set'}: no such folder; name the data set's folder with --data.")
+    return Path(data)
+
+
 def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **overrides: Any) -> None:
     """Run ``run_id`` of a bundle's stacked configs with MONAI, as ``python -m monai.bundle run`` does."""
     from monai.bundle import run
 
-    from pe_monai.errors import BundleError, DatasetError
+    from pe_monai.errors import BundleError
     from pe_monai.experiment.rows import unknown_ids
     from pe_monai.paths import bundle_dir, configs_dir
 
@@ -52,9 +67,7 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
         if not file.is_file():
             raise BundleError(f"{file}: no such config; name a JSON file or one of the overlays that ship.")
     if options.data:
-        if not Path(options.data).is_dir():
-            raise DatasetError(f"{options.data}: no such folder; name the data set's folder with --data.")
-        overrides["dataset_dir"] = str(Path(options.data).resolve())
+        overrides["dataset_dir"] = str(find_dataset(options.data).resolve())
     settings = parse_settings(options.set)
     if taken := [name for name in settings if name in (*overrides, "bundle_root", "dataset_dir")]:
         raise BundleError(f"--set {taken[0]}: the command's own arguments set it; leave it out.")

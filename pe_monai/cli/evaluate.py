@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from pe_monai.cli.arguments import add_scale_argument
-from pe_monai.cli.bundle_command import add_bundle_arguments, run_bundle
+from pe_monai.cli.bundle_command import add_bundle_arguments, find_dataset, run_bundle
 from pe_monai.paths import bundle_dir
 
 EXAMPLES = """examples:
@@ -132,15 +131,13 @@ def compare_measurements(options: argparse.Namespace, output: Path) -> None:
 
 def score_predictions(options: argparse.Namespace, output: Path) -> None:
     """Score masks that exist already and write the report of an evaluation."""
-    from pe_monai.errors import BundleError, DatasetError
+    from pe_monai.errors import BundleError
     from pe_monai.evaluation import score_masks, summarise, write_report
 
     for name in ("weights", "masks", "record", "bundle", "config", "set"):
         if getattr(options, name):
             raise BundleError(f"--{name} belongs to the scores of a bundle; leave it out with --predictions.")
-    data = options.data or os.environ.get("PE_MONAI_DATA")
-    if not data or not Path(data).is_dir():
-        raise DatasetError(f"{data or 'no data set'}: no such folder; name the data set's folder with --data.")
+    data = find_dataset(options.data)
     rows = score_masks(options.predictions, options.split, options.section, data, options.missing)
     write_report(output, rows, summarise(rows, f"{Path(options.split).name}, {options.section}"))
 

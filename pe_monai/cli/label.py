@@ -56,7 +56,7 @@ def _origin(text: str) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pe_monai.cli import RESEARCH_USE
+    from pe_monai import RESEARCH_USE
     from pe_monai.errors import FrameError
 
     if importlib.util.find_spec("monailabel") is None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pe_monai import RESEARCH_USE
 from pe_monai.cli.arguments import (
     add_model_arguments,
     add_scale_argument,
@@ -105,8 +106,6 @@ def make_process(options: argparse.Namespace, load: bool = False) -> Process:
 
 def start_log() -> None:
     """Say what happens, by names of the queue's entries; nothing that identifies a patient or a study."""
-    from pe_monai.cli import RESEARCH_USE
-
     print(RESEARCH_USE, flush=True)
     logging.getLogger("pe_monai.services").setLevel(logging.INFO)
     silence_dicom_libraries()

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -44,21 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pe_monai.cli.bundle_command import parse_settings
-    from pe_monai.errors import BundleError, DatasetError
+    from pe_monai.cli.bundle_command import find_dataset, parse_settings
+    from pe_monai.errors import BundleError
     from pe_monai.experiment.rows import find_budget, find_rows
     from pe_monai.experiment.study import Plan, run_study
 
-    data = options.data or os.environ.get("PE_MONAI_DATA")
-    if not data or not Path(data).is_dir():
-        raise DatasetError(f"{data or 'no data set'}: no such folder; name the data set's folder with --data.")
+    data = find_dataset(options.data)
     rows, protocols = find_rows(_split(options.rows)), tuple(dict.fromkeys(_split(options.protocols)))
     if not (rows and protocols):
         raise BundleError("nothing to run; name a row with --rows and a protocol with --protocols.")
     plan = Plan(
         rows=rows,
         protocols=protocols,
-        dataset=Path(data),
+        dataset=data,
         output=Path(options.output),
         budget=find_budget(options.budget),
         settings=parse_settings(options.set),

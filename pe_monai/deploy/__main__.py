@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from pe_monai import __version__
+from pe_monai import RESEARCH_USE, __version__
 from pe_monai.cli.arguments import add_scale_argument, positive
 from pe_monai.deploy.log import LEVELS, Aliases, logger, start_log
-from pe_monai.errors import DeployError, find_user_error
+from pe_monai.errors import TRACEBACK_VARIABLE, DeployError, explain
 
 DONE, SOME, NONE = 0, 1, 2
-TRACEBACK_VARIABLE = "PE_MONAI_TRACEBACK"
-RESEARCH_USE = "For research use only; not a medical device."
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -135,11 +133,7 @@ def _open_model(options: argparse.Namespace, scratch: Path):
 
 def _describe(error: BaseException, aliases: Aliases) -> str:
     """One line for an error that ended the run, without the names of the input's files."""
-    known = find_user_error(error)
-    if isinstance(known, OSError) and known.strerror:
-        place = f"{known.filename}: " if known.filename else ""
-        return aliases.hide(f"{place}{known.strerror}; check the path, its rights and the free space.")
-    if known is not None:
+    if known := explain(error):
         return aliases.hide(known)
     return f"{type(error).__name__}: {aliases.hide(error)[:300]} (set {TRACEBACK_VARIABLE}=1 to see where)"
 

@@ -16,7 +16,7 @@ import torch
 from fastapi import HTTPException
 from monailabel.interfaces.app import MONAILabelApp
 
-from pe_monai import __version__
+from pe_monai import RESEARCH_USE, __version__
 from pe_monai.data.clip_files import is_clip
 from pe_monai.data.labelme_writer import outline_regions
 from pe_monai.errors import FrameError
@@ -31,8 +31,6 @@ from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE, Outline
 from pe_monai.label.training import Training
 from pe_monai.measure import measure_frame
 from pe_monai.predictor import Prediction
-
-RESEARCH_USE = "For research use only; not a medical device."
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pe_monai import __version__
+from pe_monai import INTENDED_USE, __version__
 from pe_monai.errors import FrameError
 from pe_monai.measure.clip import ClipMeasurement
 from pe_monai.measure.scales import find_scale
@@ -58,7 +58,7 @@ def write_measurements(
     chosen = find_scale(scale)
     content = {
         "pe_monai": __version__,
-        "intended_use": "research use only, not a medical device",
+        "intended_use": INTENDED_USE,
         "scale": {"key": scale, "name": chosen.name, "source": chosen.source},
         "clips": [describe_clip(measured) for measured in clips],
         "errors": [str(error) for error in errors],

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pe_monai import __version__
+from pe_monai import INTENDED_USE, __version__
 from pe_monai.data import load_datalist, phantom_frame
 from pe_monai.errors import DatasetError, ExportError, FrameError
 from pe_monai.predictor import Predictor
@@ -166,7 +166,7 @@ def _manifest(predictor: Predictor, kind: str, precision: str, folder: Path) -> 
         "format": kind,
         "precision": precision,
         "pe_monai": __version__,
-        "intended_use": "research use only, not a medical device",
+        "intended_use": INTENDED_USE,
         "bundle": predictor.bundle.name,
         "weights": predictor.weights_path.name,
         "weights_sha256": predictor.weights_sha256,
