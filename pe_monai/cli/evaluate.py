@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure",
         metavar="TABLE",
-        help="compare the thickness in this table (frames.csv or clips.csv of 'measure' or 'segment') with --reference",
+        help="compare the thickness in this table with --reference: measured_clips.csv or measured_frames.csv of "
+        "'measure', clips.csv or frames.csv of 'segment'",
     )
     parser.add_argument(
         "--reference",

@@ -85,7 +85,7 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], Se
             except FrameError as e:
                 errors.append(FileError(name, str(e)))
             except OSError as e:
-                errors.append(FileError(name, f"cannot be read ({e.strerror or e})."))
+                errors.append(FileError(name, f"cannot be read ({e.strerror or e}); check the path and its rights."))
         studies: dict[tuple[str, str], list[tuple[Path, Dataset]]] = {}
         for path, header in found.values():
             key = str(header.get("StudyInstanceUID") or ""), str(header.get("PatientID") or "")
@@ -153,7 +153,7 @@ def _list_files(
             else:
                 yield given
         except OSError as e:
-            errors.append(FileError(given, f"cannot be read ({e.strerror or e})."))
+            errors.append(FileError(given, f"cannot be read ({e.strerror or e}); check the path and its rights."))
 
 
 def _follow(directory: Path, errors: list[FileError]) -> Iterator[Path]:

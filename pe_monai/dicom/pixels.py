@@ -172,13 +172,17 @@ def _decoding_options(header: Dataset) -> dict[str, Any]:
         raise FrameError("does not say how its pixels are stored; send it again from the archive.") from e
     options.pop("extended_offsets", None)
     if rows * columns > MAX_PIXELS:
-        raise FrameError(f"has frames of {columns} x {rows} pixels, more than {MAX_PIXELS / 1e6:g} megapixels.")
+        raise FrameError(
+            f"has frames of {columns} x {rows} pixels, more than {MAX_PIXELS / 1e6:g} megapixels; export smaller ones."
+        )
     if min(rows, columns) < MIN_SIDE:
-        raise FrameError(f"has frames of {columns} x {rows} pixels; at least {MIN_SIDE} on each side are needed.")
+        raise FrameError(
+            f"has frames of {columns} x {rows} pixels; at least {MIN_SIDE} on each side are needed; export larger ones."
+        )
     if int(options.get("samples_per_pixel") or 0) not in (1, 3):
-        raise FrameError(f"has {options.get('samples_per_pixel')} samples a pixel; 1 or 3 are needed.")
+        raise FrameError(f"has {options.get('samples_per_pixel')} samples a pixel; export it in RGB or grey.")
     if options.get("bits_allocated") not in (8, 16):
-        raise FrameError(f"has {options.get('bits_allocated')} bits a sample; 8 or 16 are needed.")
+        raise FrameError(f"has {options.get('bits_allocated')} bits a sample; export it with 8 or 16.")
     return options
 
 

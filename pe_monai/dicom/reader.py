@@ -83,7 +83,7 @@ def open_ultrasound(path: str | Path) -> list[UltrasoundClip]:
         text = str(e)
         raise e if text.startswith(f"{path}: ") else FrameError(f"{path}: {text}") from e.__cause__
     except OSError as e:
-        raise FrameError(f"{path}: cannot be read ({e.strerror or e}).") from e
+        raise FrameError(f"{path}: cannot be read ({e.strerror or e}); check the path and its rights.") from e
     names = ["clip"] if len(views) == 1 else [f"picture-{number}" for number in range(1, len(views) + 1)]
     return [UltrasoundClip(path, pixels, view, name) for view, name in zip(views, names, strict=True)]
 

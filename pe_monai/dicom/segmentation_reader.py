@@ -55,13 +55,15 @@ def read_segmentation(
         if (source.get("Rows"), source.get("Columns")) != shape:
             raise FrameError(
                 f"{seg_path}: its frames have {shape[0]} rows x {shape[1]} columns, those of its source "
-                f"{source.filename} {source.get('Rows')} x {source.get('Columns')}."
+                f"{source.filename} {source.get('Rows')} x {source.get('Columns')}; give the object it was made from."
             )
     masks = np.zeros((total, *shape), dtype=bool)
     segment = _effusion_segment(segmentation, seg_path)
     places = _frame_places(segmentation, seg_path, sources, starts, segment)
     if len(places) != count_frames(segmentation):
-        raise FrameError(f"{seg_path}: it holds {count_frames(segmentation)} frames, but describes {len(places)}.")
+        raise FrameError(
+            f"{seg_path}: it holds {count_frames(segmentation)} frames, but describes {len(places)}; export it again."
+        )
     for place, values in zip(places, _read_frames(segmentation, seg_path), strict=True):
         if place is not None:
             masks[place] |= _is_inside(values, segmentation, segment)
@@ -72,9 +74,9 @@ def _read_header(path: str | Path) -> Dataset:
     try:
         return dcmread(path, stop_before_pixels=True)
     except InvalidDicomError as e:
-        raise FrameError(f"{path}: this is no DICOM file.") from e
+        raise FrameError(f"{path}: this is no DICOM file; give the files as the archive sends them.") from e
     except (OSError, EOFError, ValueError, NotImplementedError) as e:
-        raise FrameError(f"{path}: this DICOM file cannot be read ({one_line(e, 120)}).") from e
+        raise FrameError(f"{path}: this DICOM file cannot be read ({one_line(e, 120)}); send it again.") from e
 
 
 def _sources_of(segmentation: Dataset, seg_path: str | Path, paths: Iterable[str | Path]) -> list[Dataset]:
@@ -161,7 +163,7 @@ def _read_frames(segmentation: Dataset, seg_path: str | Path) -> Iterator[np.nda
         is_packed = segmentation.BitsAllocated == 1 and not segmentation.file_meta.TransferSyntaxUID.is_compressed
         yield from _unpack_frames(dcmread(seg_path)) if is_packed else iter_pixels(seg_path)
     except Exception as e:  # decoders raise what they like on damaged pixels
-        raise FrameError(f"{seg_path}: its pixels cannot be read ({one_line(e, 120)}).") from e
+        raise FrameError(f"{seg_path}: its pixels cannot be read ({one_line(e, 120)}); export it again.") from e
 
 
 def _unpack_frames(segmentation: Dataset) -> Iterator[np.ndarray]:

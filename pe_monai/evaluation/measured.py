@@ -50,7 +50,8 @@ def read_pairs(
     without a suffix, and one may be an end of the other, such as ``0001`` of ``fold8/0001.png``.
 
     Args:
-        measured: ``clips.csv`` or ``frames.csv`` of ``pe_monai measure`` or ``segment``.
+        measured: ``measured_clips.csv`` or ``measured_frames.csv`` of ``pe_monai measure``, or ``clips.csv`` or
+            ``frames.csv`` of ``pe_monai segment``.
         reference: CSV with ``file`` (or ``folder``, ``clip``), for frames also ``frame``, and one column of values:
             ``thickness_mm``, ``largest_mm``, ``robust_mm`` or one of them in ``px``. A column ``patient`` says which
             rows belong together when intervals are computed.
@@ -176,9 +177,9 @@ def _read(path: Path) -> list[dict[str, str]]:
     except OSError as e:
         raise DatasetError(f"{path}: cannot be read ({e.strerror or e}).") from e
     except (UnicodeDecodeError, csv.Error) as e:
-        raise DatasetError(f"{path}: is no CSV in UTF-8.") from e
+        raise DatasetError(f"{path}: is no CSV in UTF-8; save it as such.") from e
     if not rows:
-        raise DatasetError(f"{path}: has no rows.")
+        raise DatasetError(f"{path}: has no rows; give a table with one a frame or clip.")
     return rows
 
 
@@ -233,4 +234,4 @@ def _number(text: str | None, place: str, column: str) -> float | None:
     try:
         return float(str(text))
     except ValueError:
-        raise DatasetError(f"{place}: {column} is no number, {text!r}.") from None
+        raise DatasetError(f"{place}: {column} is no number, {text!r}; correct it.") from None

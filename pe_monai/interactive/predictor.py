@@ -123,7 +123,9 @@ class InteractivePredictor:
             prior = self._keep(("prior", digest), lambda: self._outline(frame))
         mask = np.asarray(prior) > 0
         if mask.shape != sector.shape:
-            raise FrameError(f"the mask to correct is {_size(mask)} pixels, the frame {_size(sector)}.")
+            raise FrameError(
+                f"the mask to correct is {_size(mask)} pixels, the frame {_size(sector)}; give one of its size."
+            )
         for number, click in enumerate(clicks, start=1):
             _check(click, number, sector)
         begun = ("mask", digest, hashlib.sha256(np.packbits(mask)).hexdigest())

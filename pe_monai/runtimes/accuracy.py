@@ -35,7 +35,9 @@ def read_labels(items: Sequence[dict], min_pixels: int = PAPER_MIN_PIXELS) -> di
     masks = {Path(item["image"]): read_mask(item["label"]) for item in items}
     masks = {path: mask for path, mask in masks.items() if mask.sum() >= min_pixels}
     if not masks:
-        raise DatasetError(f"none of {len(items)} frames shows {min_pixels} pixels of effusion to measure Dice on.")
+        raise DatasetError(
+            f"none of {len(items)} frames shows {min_pixels} pixels of effusion to measure Dice on; give more folds."
+        )
     return masks
 
 

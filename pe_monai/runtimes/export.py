@@ -127,7 +127,7 @@ def _prepared(predictor: Predictor, paths: Sequence[str]) -> list[torch.Tensor]:
         with contextlib.suppress(FrameError):
             images.append(predictor.prepare(path))
     if not images:
-        raise DatasetError(f"none of {len(paths)} training frames can be used to calibrate.")
+        raise DatasetError(f"none of {len(paths)} training frames can be used to calibrate; check the data set.")
     return images
 
 

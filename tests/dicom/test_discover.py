@@ -207,5 +207,5 @@ def test_a_file_that_may_not_be_read_costs_only_itself(folder, monkeypatch):
     with find_studies([folder]) as (studies, errors):
         assert sum(len(study.objects) for study in studies) == 3
         assert [str(error) for error in errors] == [
-            f"{folder / 'st1' / 'A_LOCKED'}: cannot be read (Permission denied)."
+            f"{folder / 'st1' / 'A_LOCKED'}: cannot be read (Permission denied); check the path and its rights."
         ]
