@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How much is kept of frames for the next request."""
+"""Caches of frames and outlines, bounded by their size in bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_BYTES = 128 << 20
 
 
 def drop_oldest(kept: OrderedDict[Key, Value], size: Callable[[Value], int]) -> None:
-    """Remove the first ones until all together have at most ``MOST_BYTES``; the last one stays in any case.
+    """Remove the oldest entries until a cache has at most ``MOST_BYTES``; the newest one always stays.
 
     Args:
         kept: the oldest first.

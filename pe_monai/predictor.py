@@ -278,8 +278,8 @@ class Predictor:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep what this thread does on itself: the work on one frame is too little to share, and a core that waits for its
-    share of it is lost to the network."""
+    """Let this thread work on one core: a frame is too little work to share, and cores that wait for their share of it
+    are lost to the network."""
     if not torch.backends.openmp.is_available():  # where the number of threads is that of the process, not the caller's
         yield
         return

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from typing import Any
 
-# What MONAI takes if it is there, for parts of it that segmenting has no use for; together slower than PyTorch.
+# Packages that MONAI imports where they are installed and that segmenting does not need. They take longer than PyTorch.
 UNUSED = (
     "ignite",
     "matplotlib",

@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     for name in ("stdout", "stderr"):
-        # closed: without another the next file that is opened takes its place, and what libraries print goes into it
+        # a stream that was closed: the next file opened would get its number, and what libraries print
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     options = build_parser().parse_args(arguments)
@@ -75,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pe_monai {options.command}: interrupted", file=sys.stderr)
         return 130
     except Exception as e:
-        if isinstance(e, BrokenPipeError) and _is_output_closed():  # who read it, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        if isinstance(e, BrokenPipeError) and _is_output_closed():  # the reader, such as head, is done
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing at exit fails again
             return 141  # 128 + SIGPIPE, as shells have it
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
@@ -88,12 +88,12 @@ def _is_output_closed() -> bool:
     if not hasattr(select, "poll"):  # Windows, where a closed pipe is another error
         return True
     watch = select.poll()
-    watch.register(sys.stdout.fileno(), 0)  # an error is told unasked
+    watch.register(sys.stdout.fileno(), 0)  # poll reports errors without being asked for them
     return bool(watch.poll(0))
 
 
 def _describe(error: Exception) -> str:
-    """One line for an error, whatever wrapped it: what a user can mend, or where to look."""
+    """One line for an error: what the user can do about it, or how to see where it came from."""
     if known := explain(error):
         return known
     cause: BaseException = error

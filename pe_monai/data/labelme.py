@@ -37,7 +37,7 @@ class Annotation:
         path: the file.
         shapes: as LabelMe stores them: label, points (x, y), shape_type, and a PNG in base64 for a mask.
         size: (height, width) that the file states, None where old versions state none.
-        image_path: of the picture, as stored, in whichever system's way.
+        image_path: of the picture, as stored, with the separators of the system it was written on.
         image_data: the picture itself in base64, None where it lies beside.
     """
 

@@ -147,7 +147,7 @@ def _range(size: Mapping[str, Any]) -> str:
 
 
 def _frames(group: Mapping[str, Any]) -> str:
-    """The size of a group in words; clips and exams that nobody named are not counted as none."""
+    """The size of a group in words; clips and exams are left out where they are not known."""
     counts = [
         f"{group[key]:,} {noun}" for key, noun in (("clips", "clips"), ("exams", "exam groups")) if group.get(key)
     ]

@@ -51,8 +51,8 @@ def compare_rows(
 ) -> dict[str, Estimate]:
     """How much one method scores above another one on the same frames.
 
-    A clip that is hard is hard for both, so the interval of the difference is narrower than the intervals of the two
-    scores let one think; both methods are seen in the same draws of clips.
+    Both methods are resampled with the same draws of clips. A hard clip is hard for both, so the interval of the
+    difference is narrower than the intervals of the two scores suggest.
 
     Args:
         rows: scores of a method, see :func:`pe_monai.evaluation.summarise`.

@@ -44,7 +44,7 @@ def write_report(
     A table without rows is left out; the files of tables and figures that an earlier report had and this one has not
     are removed, since they are of other settings.
 
-    The panels show frames of the data set: what may be shown of it is up to who owns it.
+    The panels show frames of the data set: its owner decides what may be shown.
 
     Args:
         folder: where to write.

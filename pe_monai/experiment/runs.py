@@ -194,7 +194,7 @@ def launch_logged(command: list[str], log: Path) -> int:
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Keep a second study out of a folder, also while a training lives on whose study was killed.
+    """Lock a folder against a second study. A training inherits the lock, and keeps it where its study was killed.
 
     Raises:
         BundleError: another one is at work there.

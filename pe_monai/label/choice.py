@@ -118,7 +118,7 @@ def labelled_groups(datastore: FrameDatastore) -> set[str]:
 
 
 def first_usable(image_ids: Iterable[str], datastore: FrameDatastore) -> dict[str, Any]:
-    """The first frame that can be read, as a strategy names it: a damaged one would be the next to label for ever."""
+    """The first frame that can be read, as strategies return it; a damaged one would be offered again and again."""
     for image_id in image_ids:
         with contextlib.suppress(FrameError, HTTPException):  # or it is no longer listed
             datastore.studies.pixels(datastore.frame(image_id))

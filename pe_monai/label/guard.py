@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What no request may do, whatever it asks for: be too large, or come from a page of someone else."""
+"""Refuses requests that are too large or come from the page of another server."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def is_local(host: str) -> bool:
 class Guard:
     """ASGI middleware: refuses bodies above a size (413) and foreign origins and hosts (403).
 
-    A browser sends any page's POST here; it tells the page's origin, which must be this server's or an allowed one. A
-    name that an attacker points at this machine is no way in either: a server for this machine alone answers only to
-    the names of this machine.
+    A browser sends the POST of any page to this server and states the page's origin, which must be this server's own or
+    an allowed one. An attacker may also point a host name of theirs at this machine (DNS rebinding): a server for this
+    machine alone therefore answers only to the names of this machine.
 
     Args:
         app: what it guards.

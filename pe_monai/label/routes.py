@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI Label's requests that take a file or a path, anew: no path is believed, nothing waits for an inference."""
+"""MONAI Label's requests that take a file or a path, in a safe form: no path is opened, no request blocks others."""
 
 from __future__ import annotations
 

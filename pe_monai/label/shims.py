@@ -3,8 +3,8 @@
 """Stand-ins for modules that MONAI Label imports at start and that two-dimensional pictures never need.
 
 ``pydicom_seg`` needs pydicom 2, ``torchvision`` from the package index is built for another torch; MONAI Label 0.8.5
-cannot even be imported without them. Each stand-in has a folder of its own, which goes on the path only where the real
-module cannot be imported.
+cannot even be imported without them. Each stand-in has a folder of its own, which is put on the path only where the
+real module cannot be imported.
 """
 
 from __future__ import annotations

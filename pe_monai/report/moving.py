@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a clip moves: its picture does, what the machine wrote around it does not."""
+"""The part of a clip that moves: the ultrasound picture does, the text around it does not."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Converters talk about themselves, on every channel there is: none of it is of use to who exports a network."""
+    """Silence converters, which print, warn and log about their own work."""
     disabled = logging.root.manager.disable
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), warnings.catch_warnings():
         warnings.simplefilter("ignore")

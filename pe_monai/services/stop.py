@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A service that ends at once when it is told to, but never between an act and its record."""
+"""Ending a service at once when asked to, but never between an act and its record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 
 
 class Interrupted(BaseException):
-    """The service was told to end while it did what can be done again."""
+    """The service was told to end during work that can be repeated."""
 
 
 class Stop:

@@ -24,7 +24,7 @@ def loss_of(output: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> float:
 
 
 def progress_bar(desc: str = "epoch") -> ProgressBar:
-    """A progress bar over an epoch's batches on a terminal; silent where the output is no terminal."""
+    """A progress bar over an epoch's batches on a terminal; none where the output is no terminal."""
     return ProgressBar(desc=desc, disable=not sys.stderr.isatty())
 
 
