@@ -14,11 +14,7 @@ SCALE_KEYS = ("esc2015", "acep")  # those of pe_monai.measure.SCALES, which is s
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Which bundle runs, where and how."""
-    parser.add_argument(
-        "--bundle",
-        metavar="DIR",
-        help="MONAI bundle to use; its configs are code, so trust their source (default: the one that ships)",
-    )
+    add_bundle_argument(parser, "to use")
     parser.add_argument("--device", help="such as cpu or cuda:0 (default: CUDA where there is one)")
     parser.add_argument(
         "--runtime",
@@ -39,6 +35,15 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
         "--no-flip",
         action="store_true",
         help="do not average each frame with its mirror image: half the network's time, outlines a little worse",
+    )
+
+
+def add_bundle_argument(parser: argparse._ActionsContainer, use: str) -> None:
+    """Which bundle; ``use`` says what for."""
+    parser.add_argument(
+        "--bundle",
+        metavar="DIR",
+        help=f"MONAI bundle {use}; its configs are code, so trust their source (default: the one that ships)",
     )
 
 
@@ -87,6 +92,13 @@ def distance(text: str) -> float:
     if not 0.01 <= value <= 10:
         raise argparse.ArgumentTypeError(f"must be a distance of 0.01 to 10 mm, got {text!r}")
     return value
+
+
+def exit_code(done: int, failed: int) -> int:
+    """0 if all inputs were done, 1 if some could not be used, 2 if none could."""
+    if not failed:
+        return 0
+    return 1 if done else 2
 
 
 def _number(text: str) -> float:

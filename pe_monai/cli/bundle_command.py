@@ -12,14 +12,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from pe_monai.cli.arguments import add_bundle_argument
+
 
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="data set's folder (default: the environment's PE_MONAI_DATA)")
-    parser.add_argument(
-        "--bundle",
-        metavar="DIR",
-        help="bundle whose configs to run; they are code, so trust their source (default: the one that ships)",
-    )
+    add_bundle_argument(parser, "whose configs to run")
     parser.add_argument(
         "--config",
         nargs="+",

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 
+from pe_monai.cli.arguments import add_bundle_argument
+
 EXAMPLES = """examples:
   pe_monai deploy package -o package
   pe_monai deploy package -o package --variant gpu --bundle my_bundle --tag echo/effusion:1
@@ -20,11 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     package = actions.add_parser("package", help=text, description=text)
     package.add_argument("-o", "--output", required=True, metavar="OUT", help="folder; absent, or an earlier package")
     package.add_argument("--variant", choices=VARIANTS, default="cpu", help="which PyTorch is in it (default: cpu)")
-    package.add_argument(
-        "--bundle",
-        metavar="DIR",
-        help="MONAI bundle to package; its configs are code, so trust their source (default: the one that ships)",
-    )
+    add_bundle_argument(package, "to package")
     package.add_argument("--tag", metavar="NAME", help="of the image (default: pe_monai-VARIANT:VERSION)")
     package.add_argument("--base-image", metavar="NAME", help="of the container (default: CUDA 13 on Ubuntu 24.04)")
     package.add_argument("--torch-index", metavar="URL", help="package index that has this variant's PyTorch")

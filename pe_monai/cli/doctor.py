@@ -10,6 +10,8 @@ import importlib.metadata
 import importlib.util
 import platform
 
+from pe_monai.cli.arguments import add_bundle_argument
+
 EXAMPLES = """examples:
   pe_monai doctor
   pe_monai doctor --bundle my_bundle"""
@@ -26,7 +28,7 @@ OPTIONAL = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", metavar="DIR", help="bundle to look at (default: the one that ships)")
+    add_bundle_argument(parser, "to look at")
 
 
 def run(options: argparse.Namespace) -> int:

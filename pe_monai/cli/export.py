@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from pe_monai.cli.arguments import positive
+from pe_monai.cli.arguments import add_bundle_argument, positive
 
 EXAMPLES = """examples:
   pe_monai export --format openvino --precision bf16 -o exported/openvino-bf16
@@ -20,11 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="it computes in (default: fp32)"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder; absent, or an earlier export")
-    parser.add_argument(
-        "--bundle",
-        metavar="DIR",
-        help="MONAI bundle to export; its configs are code, so trust their source (default: the one that ships)",
-    )
+    add_bundle_argument(parser, "to export")
     parser.add_argument(
         "--calibration",
         metavar="DATA",

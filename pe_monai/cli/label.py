@@ -12,7 +12,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from pe_monai.cli.arguments import add_spacing_argument, positive
+from pe_monai.cli.arguments import add_bundle_argument, add_spacing_argument, positive
 
 EXAMPLES = """examples:
   pe_monai label --studies FOLDER
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=_port, default=8000, help="(default: 8000)")
-    parser.add_argument("--bundle", metavar="DIR", help="bundle to begin with (default: the one that ships)")
+    add_bundle_argument(parser, "to begin with")
     parser.add_argument("--device", help="such as cpu or cuda:0 (default: CUDA where there is one)")
     add_spacing_argument(parser)
     parser.add_argument(

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from pe_monai.cli.arguments import exit_code
+
 if TYPE_CHECKING:
     from pe_monai.data import FrameFile, Item
     from pe_monai.data.labelme import Annotation
@@ -54,10 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    done, failed = (_give if options.masks else _take)(options)
-    if not failed:
-        return 0
-    return 1 if done else 2
+    return exit_code(*(_give if options.masks else _take)(options))
 
 
 def _take(options: argparse.Namespace) -> tuple[int, int]:

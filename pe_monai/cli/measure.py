@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pe_monai.cli.arguments import add_scale_argument, add_spacing_argument, silence_dicom_libraries
+from pe_monai.cli.arguments import add_scale_argument, add_spacing_argument, exit_code, silence_dicom_libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,9 +71,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"pe_monai measure: {error}", file=sys.stderr)
     write_measurements(options.output, clips, errors, options.scale)
     print(f"{len(clips)} of {len(groups) + len(missing)} inputs measured, results in {options.output}")
-    if not errors:
-        return 0
-    return 1 if clips else 2
+    return exit_code(len(clips), len(errors))
 
 
 def _group(inputs: list[str], as_clips: bool) -> tuple[list[tuple[str, list[FrameFile]]], list[FrameError]]:

@@ -8,6 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from pe_monai.cli.arguments import exit_code
+
 EXAMPLES = """examples:
   pe_monai prepare Pericardial-Effusion-experimental-data -o splits
   pe_monai prepare phantom_data -o splits --protocols clip"""
@@ -42,4 +44,4 @@ def run(options: argparse.Namespace) -> int:
         digest = write_datalist(split, path, options.dataset, protocol)
         counts = ", ".join(f"{section} {len(listed)}" for section, listed in split.items())
         print(f"{path}: {counts}; sha256 {digest}")
-    return 0 if not refused else 1 if refused < len(options.protocols) else 2
+    return exit_code(len(options.protocols) - refused, refused)

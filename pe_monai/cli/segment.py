@@ -18,6 +18,7 @@ from pe_monai.cli.arguments import (
     add_model_arguments,
     add_scale_argument,
     add_spacing_argument,
+    exit_code,
     overrides_of,
     positive,
     silence_dicom_libraries,
@@ -112,9 +113,7 @@ def run(options: argparse.Namespace) -> int:
         done, failed = done + len(outcome.clips), failed + len(outcome.errors)
     write_manifest(Path(options.output), predictor, counts, time.time() - started)
     print(f"{done} of {done + failed} inputs done, results in {options.output}")
-    if not failed:
-        return 0
-    return 1 if done else 2
+    return exit_code(done, failed)
 
 
 def _sort(inputs: list[str], output: str) -> tuple[list[FrameFile], list[FrameFile], list[Path], list[FrameError]]:
