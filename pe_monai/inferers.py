@@ -81,9 +81,8 @@ class FrameInferer(SimpleInferer):
         if inputs.device.type != "cpu":
             return network(inputs, *args, **kwargs).float()
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if isinstance(
-            network, torch.nn.Module
-        ):  # who builds network_def alone, as MONAI Label does, would round otherwise
+        # who builds network_def alone, as MONAI Label does, has it in another layout, which rounds otherwise
+        if isinstance(network, torch.nn.Module):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.cpu_amp):
             return network(inputs, *args, **kwargs).float()

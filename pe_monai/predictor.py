@@ -24,6 +24,7 @@ from pe_monai.errors import BundleError, DeviceError, ExportError, FrameError, f
 from pe_monai.measure import frame_score, frame_uncertainty
 from pe_monai.paths import bundle_dir
 from pe_monai.runtimes import RUNTIMES, Session, open_export, start_session
+from pe_monai.transforms.framing import plain_tensor
 from pe_monai.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -249,13 +250,13 @@ class Predictor:
     def _postprocess(self, item: dict, logits: torch.Tensor) -> Prediction:
         frame = item.pop("frame")
         out = self.postprocessing({**item, "pred": logits.clone()})
-        probability, sector = (_row_first(_plain(out[key])[0]) for key in ("probability", "sector"))
-        mask = _row_first(_plain(out["pred"])) > 0
+        probability, sector = (_row_first(plain_tensor(out[key])[0]) for key in ("probability", "sector"))
+        mask = _row_first(plain_tensor(out["pred"])) > 0
         return Prediction(
             mask=mask,
             probability=probability.astype(np.float32),
             sector=sector > 0,
-            frame=_plain(frame).transpose(0, 1).numpy(),
+            frame=plain_tensor(frame).transpose(0, 1).numpy(),
             score=frame_score(probability, sector),
             uncertainty=frame_uncertainty(probability, mask, sector),
             meta=dict(frame.meta),
@@ -313,11 +314,6 @@ def _x_first(frame: np.ndarray) -> MetaTensor:
     # a copy as it lies in memory, turned as a view: the caller may go on to draw into the frame
     turned = torch.from_numpy(np.array(frame, order="C")).transpose(0, 1)
     return MetaTensor(turned, meta={"original_channel_dim": -1})
-
-
-def _plain(values: torch.Tensor) -> torch.Tensor:
-    """The values alone: a MetaTensor copies its metadata with every operation."""
-    return values.as_tensor() if isinstance(values, MetaTensor) else values
 
 
 def _row_first(plane: torch.Tensor) -> np.ndarray:

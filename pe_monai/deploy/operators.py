@@ -69,9 +69,8 @@ class StudyLoader(DICOMDataLoaderOperator):
             header = dcmread(path, stop_before_pixels=True)
             if found is None:
                 found = DICOMStudy(str(header.get("StudyInstanceUID") or ""))
-                with contextlib.suppress(
-                    Exception
-                ):  # pydicom raises what it likes on a bad value; no rule needs it then
+                # pydicom raises what it likes on a bad value; no rule needs it then
+                with contextlib.suppress(Exception):
                     self.populate_study_attributes(found, header)
             uid = str(header.get("SeriesInstanceUID") or "")
             if uid not in by_uid:

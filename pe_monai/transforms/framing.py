@@ -31,7 +31,7 @@ def sector_box(sector: torch.Tensor, spatial_size: Sequence[int], margin: int = 
     Raises:
         ValueError: the sector is empty.
     """
-    inside = _plain(sector)[0].cpu().numpy() > 0
+    inside = plain_tensor(sector)[0].cpu().numpy() > 0
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if len(rows) == 0:
         raise ValueError("the sector is empty: there is nothing to frame.")
@@ -70,7 +70,7 @@ class FrameSector(InvertibleTransform):
         img = convert_to_tensor(img, track_meta=True)
         box = sector_box(sector, self.spatial_size, self.margin)
         mode = mode or self.mode
-        framed = _resize(_crop(_plain(img), box), self.spatial_size, mode)
+        framed = _resize(_crop(plain_tensor(img), box), self.spatial_size, mode)
         if isinstance(img, MetaTensor):
             framed = MetaTensor(framed, meta=dict(img.meta), applied_operations=list(img.applied_operations))
             self.push_transform(framed, orig_size=tuple(img.shape[1:]), extra_info={"box": box, "mode": mode})
@@ -82,7 +82,7 @@ class FrameSector(InvertibleTransform):
         box, (height, width) = info["extra_info"]["box"], info["orig_size"]
         # MONAI's Invertd rewrites "bilinear" to "nearest" when asked for the nearest value
         mode = "bilinear" if info["extra_info"]["mode"] == "bilinear" else "nearest-exact"
-        inside = _resize(_plain(data), box[2:], mode)
+        inside = _resize(plain_tensor(data), box[2:], mode)
         frame = _crop(inside, (-box[0], -box[1], height, width))
         return MetaTensor(frame, meta=dict(data.meta), applied_operations=list(data.applied_operations))
 
@@ -157,6 +157,6 @@ def _resize(img: torch.Tensor, size: Sequence[int], mode: str) -> torch.Tensor:
     )[0]
 
 
-def _plain(img: torch.Tensor) -> torch.Tensor:
+def plain_tensor(img: torch.Tensor) -> torch.Tensor:
     """The values alone: a MetaTensor copies its metadata with every operation."""
     return img.as_tensor() if isinstance(img, MetaTensor) else img
