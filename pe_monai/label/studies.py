@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from pe_monai.whole import write_text_whole
 
 LABELS, STATE = "labels", ".pe_monai"
 SINGLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")  # never opened to be listed
+_LENGTHS, _NAMES = "clips.json", "names.json"
 _CHUNK = 16
 Stamp = tuple[str, int, int]
 
@@ -56,7 +58,7 @@ class Studies:
     """Frames below a folder; nothing in it is ever changed but ``labels`` and ``.pe_monai``.
 
     Listing opens no picture. Of files that may hold several frames the number is read from their header once and kept
-    in ``.pe_monai/clips.json``.
+    in ``.pe_monai/clips.json``; ``.pe_monai/names.json`` keeps what the frames of a file are called.
 
     Args:
         root: the folder.
@@ -72,38 +74,49 @@ class Studies:
             raise FrameError(f"{self.root}: no such folder; name a folder with frames or clips.")
         self.spacing = spacing
         self.frames: dict[str, Frame] = {}
+        self._names: dict[str, str] = {}
         self._lock = threading.Lock()
         self._decoded: OrderedDict[Stamp, np.ndarray] = OrderedDict()
         self._open: OrderedDict[tuple[Path, int, int], list[Clip]] = OrderedDict()
         self.refresh()
 
     def refresh(self) -> None:
-        """List the folder anew."""
-        files = list(self._files())
-        stems = [_name(path.relative_to(self.root)) for path in files]
-        shared = {stem for stem, count in Counter(stem.casefold() for stem in stems).items() if count > 1}
-        lengths, known = self._read_lengths(), {}
-        frames: dict[str, Frame] = {}
-        for path, stem in zip(files, stems, strict=True):
+        """List the folder anew. A file keeps its frames' ids, by which labels are found, whatever comes beside it."""
+        files = {path.relative_to(self.root): path for path in self._files()}
+        stems = {file: _name(file) for file in files}
+        shared = Counter(map(str.casefold, stems.values()))
+        lengths, known = self._read(_LENGTHS), {}
+        written = self._read(_NAMES)
+        names = {file: name for file, name in {**self._names, **written}.items() if isinstance(name, str)}
+        given: dict[str, str] = {}
+        found: dict[Path, dict[str, Frame]] = {}
+        taken: set[str] = set()
+        for file, path in sorted(files.items(), key=lambda item: item[0].as_posix() not in names):  # new ones last
+            short, long, digest = stems[file], _name(file, suffix=True), _digest(file)
             # two files of one name keep their suffix, so that none ever gets the label of the other
-            name = _name(path.relative_to(self.root), suffix=True) if stem.casefold() in shared else stem
+            name = long if shared[short.casefold()] > 1 else short
+            if (before := names.get(file.as_posix())) in (short, long, f"{short}-{digest}", f"{long}-{digest}"):
+                name = before
             length = [1]
             if path.suffix.lower() not in SINGLE_SUFFIXES:
                 try:
                     status = path.stat()
                 except OSError:  # gone meanwhile, or a link to what is gone
                     continue
-                key = f"{path.relative_to(self.root).as_posix()}|{status.st_size}|{status.st_mtime_ns}"
+                key = f"{file.as_posix()}|{status.st_size}|{status.st_mtime_ns}"
                 length = known[key] = lengths[key] if key in lengths else _count(path)
-            whole = _plain(path.relative_to(self.root))
-            found = list(_expand(name, path, whole, length))
-            if any(frame.id in frames for frame in found):  # a/b.png beside a__b.png, or a picture called clip@001
-                found = list(_expand(f"{name}-{_digest(path.relative_to(self.root))}", path, whole, length))
-            frames |= {frame.id: frame for frame in found}
-        if known != lengths:
-            with contextlib.suppress(OSError):  # of a folder that is read only the clips are counted at every start
-                write_text_whole(self._lengths_file, json.dumps(known))
-        self.frames = frames
+            frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length)}
+            if not taken.isdisjoint(frames):  # a/b.png beside a__b.png, or a picture called clip@001
+                name = f"{name}-{digest}"
+                frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length)}
+            taken.update(frames)
+            found[file], given[file.as_posix()] = frames, name
+        used = set(given.values())
+        # one that is away for a while gets its own back, unless that has gone to another meanwhile
+        self._names = {file: name for file, name in names.items() if name not in used} | given
+        self._write(_LENGTHS, lengths, known)
+        self._write(_NAMES, written, self._names)
+        self.frames = {image_id: frame for file in files for image_id, frame in found.get(file, {}).items()}
 
     def pixels(self, frame: Frame) -> np.ndarray:
         """The frame, uint8 (H, W) or (H, W, 3), row first as displayed.
@@ -195,15 +208,17 @@ class Studies:
                 if taken:
                     yield path
 
-    @property
-    def _lengths_file(self) -> Path:
-        return self.root / STATE / "clips.json"
-
-    def _read_lengths(self) -> dict[str, list[int]]:
+    def _read(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads(self._lengths_file.read_text(encoding="utf-8"))
+            kept = json.loads((self.root / STATE / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return kept if isinstance(kept, dict) else {}
+
+    def _write(self, name: str, before: dict[str, Any], kept: dict[str, Any]) -> None:
+        if kept != before:
+            with contextlib.suppress(OSError):  # of a folder that is read only the clips are counted at every start
+                write_text_whole(self.root / STATE / name, json.dumps(kept))
 
 
 def open_file(path: Path) -> list[Clip]:

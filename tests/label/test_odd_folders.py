@@ -235,3 +235,43 @@ def test_a_label_that_was_turned_lies_where_it_says(folder, suffix, flip, spacin
     elsewhere = np.diag([1.0, 1.0, 1.0, 1.0])  # of a program that knows nothing of where the frame lies
     nibabel.save(nibabel.Nifti1Image(mask.T, elsewhere), folder / "plain.nii.gz")
     assert np.array_equal(labels.read_label(folder / "plain.nii.gz", mask.shape, frame), mask > 0)
+
+
+def test_a_frame_keeps_its_id_and_label_whatever_comes_beside_it(folder):
+    grey(folder / "a/b.png", 1)
+    first, *others = [Image.new("L", (40, 30), value) for value in (10, 20)]
+    before = Labels(Studies(folder))
+    marks = {"stilla_001": (224, 320), "a__b": (30, 40), "beat@002": (224, 320)}
+    for number, (name, size) in enumerate(marks.items()):
+        before.save(before.studies.frames[name], np.eye(*size, k=number, dtype=bool))
+    where = {name: before.studies.frames[name].path for name in marks}
+    grey(folder / "a__b.png", 2)
+    Image.new("L", (320, 224), 3).save(folder / "stilla_001.jpg")
+    first.save(folder / "beat.gif", save_all=True, append_images=others)
+    before.studies.refresh()
+    for found in (before.studies, Studies(folder)):  # while the server runs, and at its next start
+        assert {name: found.frames[name].path for name in marks} == where
+        assert len({frame.path for frame in found.frames.values()}) == 8
+        kept = Labels(found)
+        assert kept.labelled() == set(marks)
+        for number, (name, size) in enumerate(marks.items()):
+            assert np.array_equal(kept.read(found.frames[name]), np.eye(*size, k=number, dtype=bool))
+
+
+def test_a_file_that_comes_back_has_its_id_again(folder):
+    grey(folder / "stilla_001.jpg", 3)  # two that are found together both have a suffix, and the one left keeps it
+    assert {"stilla_001.png", "stilla_001.jpg"} <= Studies(folder).frames.keys()
+    (folder / "stilla_001.jpg").unlink()
+    grey(folder / "stillb_001.jpg", 3)
+    assert {"stilla_001.png", "stillb_001", "stillb_001.jpg"} <= Studies(folder).frames.keys()
+    away = (folder / "stillb_001.png").rename(folder.parent / "away.png")
+    assert "stillb_001" not in Studies(folder).frames
+    away.rename(folder / "stillb_001.png")
+    assert Studies(folder).frames["stillb_001"].path.suffix == ".png"
+
+
+@pytest.mark.parametrize("kept", ['{"stilla_001.png": "../../evil", "stillb_001.png": ["x"]}', "3", "[", '["a"]'])
+def test_names_that_are_kept_are_only_ever_those_of_their_files(folder, kept):
+    before = Studies(folder).frames
+    (folder / ".pe_monai/names.json").write_text(kept)
+    assert Studies(folder).frames == before
