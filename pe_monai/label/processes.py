@@ -7,10 +7,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
+from typing import Any
 
-from monailabel.utils.async_tasks.utils import background_executors, background_processes, stop_background_task
+import psutil
+from monailabel.utils.async_tasks.utils import background_executors, processes, stop_background_task, tasks
 
 _SERVER = "PE_MONAI_LABEL_SERVER"
+_START_S = 1.0
 
 
 def announce_server() -> None:
@@ -20,10 +24,33 @@ def announce_server() -> None:
 
 def stop_tasks() -> None:
     """End the tasks that this process has started, which it would otherwise wait for before it ends."""
-    for executor in list(background_executors.values()):  # or the next in line would begin, and be waited for
+    for method in list(background_executors):
+        stop(method)
+
+
+def stop(method: str) -> dict[str, Any] | None:
+    """End the running task of a kind and those in line behind it, of which MONAI Label would begin the next.
+
+    Args:
+        method: "train", "scoring" or "batch_infer".
+
+    Returns:
+        The one that was running; None without one.
+    """
+    waiting = [task for task in tasks(method) if task["status"] == "SUBMITTED"]
+    executor = background_executors.pop(method, None)  # the next task gets another
+    if executor is not None:
         executor.shutdown(wait=False, cancel_futures=True)
-    for method in list(background_processes):
-        stop_background_task(method)
+    end = time.monotonic() + _START_S
+    while waiting and waiting[0]["status"] == "SUBMITTED" and not processes(method) and time.monotonic() < end:
+        time.sleep(0.01)  # its process may be about to start, and can be ended only then
+    stopped = None
+    with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+        stopped = stop_background_task(method)
+    for task in waiting:
+        if task["status"] == "SUBMITTED":
+            task["status"] = "STOPPED"
+    return stopped
 
 
 def end_with_server() -> None:

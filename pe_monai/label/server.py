@@ -27,12 +27,13 @@ from monailabel.endpoints import batch_infer, datastore, info, login, model, sco
 from monailabel.endpoints.user import auth
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.async_tasks import task
 from pydantic import ValidationError
 
 from pe_monai.errors import FrameError, WeightsError
 from pe_monai.label import page_routes, routes
 from pe_monai.label.guard import Guard, is_local
-from pe_monai.label.processes import announce_server, stop_tasks
+from pe_monai.label.processes import announce_server, stop, stop_tasks
 from pe_monai.label.training import read_settings
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def fill(app: FastAPI) -> None:
     """Give an application the requests, the answers to errors and the guards."""
     # PyJWT 2 refuses tokens unless it is told which signatures to accept, which MONAI Label does not do
     auth.jwt = _Jwt  # type: ignore[assignment]
+    task.stop_background_task = stop
     if settings.MONAI_LABEL_AUTH_ENABLE:
         app.dependency_overrides[auth.get_current_user] = _in_a_thread(_find_user)
         _take_over(app, login.router)

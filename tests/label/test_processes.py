@@ -7,9 +7,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from label_service import fill, png, serve, still
@@ -17,6 +15,7 @@ from label_service import fill, png, serve, still
 pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
 psutil = pytest.importorskip("psutil")
 requests = pytest.importorskip("requests")
+processes = pytest.importorskip("pe_monai.label.processes")
 
 
 @pytest.mark.slow
@@ -27,7 +26,13 @@ def test_a_training_ends_with_its_server(tmp_path, how):
         for number in range(3):
             address = f"{server.url}/datastore/label?image=still{'abc'[number]}_001"
             assert requests.put(address, files={"label": ("x.png", png(still(number)))}, timeout=60).ok
-        assert requests.post(f"{server.url}/train/effusion", json={"max_epochs": 500}, timeout=60).ok
+        address = f"{server.url}/train/effusion?enqueue=true"
+        for _ in range(2):
+            assert requests.post(address, json={"max_epochs": 500}, timeout=60).ok
+        assert requests.delete(f"{server.url}/train/", timeout=60).ok
+        answer = requests.get(f"{server.url}/train/?all=true", timeout=60)
+        assert [task["status"] for task in answer.json()] == ["STOPPED"] * 2
+        assert requests.post(address, json={"max_epochs": 500}, timeout=60).ok
         for _ in range(600):
             if (folder / ".pe_monai/training/data").is_dir():
                 break
@@ -42,18 +47,36 @@ def test_a_training_ends_with_its_server(tmp_path, how):
     assert len(list((folder / "labels/final").glob("*.png"))) == 3
 
 
-def test_a_training_in_line_does_not_begin_when_the_server_ends(monkeypatch):
+@pytest.fixture
+def trainings(monkeypatch):
+    """Starts a training that does nothing for a minute, in MONAI Label's line."""
     from monailabel.utils.async_tasks import utils
 
-    from pe_monai.label import processes
+    def run(task, method, callback):
+        time.sleep(0.2)  # what MONAI Label does before there is a process to end
+        with subprocess.Popen(["sleep", "60"]) as process:
+            utils.background_processes[method][task["id"]] = process
+            task["status"] = "RUNNING"
 
-    end = threading.Event()
-    executor = ThreadPoolExecutor(max_workers=1)
-    running, in_line = executor.submit(end.wait, 60), executor.submit(end.wait, 60)
-    monkeypatch.setitem(utils.background_executors, "train", executor)
-    processes.stop_tasks()
-    end.set()
-    assert in_line.cancelled() and not running.cancelled()
+    for kept in ("tasks", "processes", "executors"):
+        monkeypatch.setattr(utils, f"background_{kept}", {})
+    monkeypatch.setattr(processes, "background_executors", utils.background_executors)
+    monkeypatch.setattr(utils, "_task_func", run)
+    return lambda: utils.run_background_task({}, "train")
+
+
+@pytest.mark.parametrize("wait", [0, 0.5])
+@pytest.mark.parametrize("end", [processes.stop_tasks, lambda: processes.stop("train")])
+def test_trainings_in_line_are_stopped_with_the_one_that_runs(trainings, wait, end):
+    tasks = [trainings() for _ in range(3)]
+    time.sleep(wait)
+    end()
+    time.sleep(0.5)
+    assert [task["status"] for task in tasks] == ["STOPPED"] * 3
+    later = trainings()
+    time.sleep(0.5)
+    assert later["status"] == "RUNNING" and processes.stop("train") is later
+    assert later["status"] == "STOPPED" and processes.stop("train") is None
 
 
 @pytest.mark.parametrize(
