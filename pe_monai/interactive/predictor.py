@@ -130,11 +130,14 @@ class InteractivePredictor:
             _check(click, number, sector)
         begun = ("mask", digest, hashlib.sha256(np.packbits(mask)).hexdigest())
         done, mask, probability = self._resume(begun, clicks, mask)
+        grey = item["image"].as_tensor()
+        inputs = self._mark(item, torch.cat([grey, grey.new_zeros(3, *grey.shape[1:])]), clicks[:done])
         for count in range(done + 1, len(clicks) + 1):
             key = (*begun, tuple(clicks[:count]))
-            mask, probability = self._keep(key, lambda: self._correct(item, mask, clicks[:count]))  # noqa: B023
+            inputs = self._mark(item, inputs, clicks[count - 1 : count])
+            mask, probability = self._keep(key, lambda: self._correct(item, inputs, mask, clicks[:count]))  # noqa: B023
         if probability is None:
-            probability = self._run(item, mask, ())
+            probability = self._run(item, inputs, mask)
         plane = np.asarray(item["frame"]).swapaxes(0, 1)
         return Prediction(
             mask=mask.copy(),
@@ -157,9 +160,11 @@ class InteractivePredictor:
             self._automatic = Predictor(self._bundle, self._device)
         return self._automatic.predict([frame])[0].mask
 
-    def _correct(self, item: dict, mask: np.ndarray, clicks: Sequence[Click]) -> tuple[np.ndarray, np.ndarray]:
+    def _correct(
+        self, item: dict, inputs: torch.Tensor, mask: np.ndarray, clicks: Sequence[Click]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The mask after the last of the clicks, and the probabilities that it comes from; both (H, W)."""
-        probability = self._run(item, mask, clicks)
+        probability = self._run(item, inputs, mask)
         sector = item["sector"][0].numpy() > 0
         scale = self._box(item)[2] / self._predictor.settings["spatial_size"][0]
         if self.local:
@@ -189,23 +194,27 @@ class InteractivePredictor:
         if away <= FILL * scale:
             open_to = probability > DOUBT if click.positive else probability < 1 - DOUBT
             change |= free & open_to & (around < away)
+        rows, columns = np.nonzero(change)
         for other in earlier:
             if other.positive != click.positive:  # what lies nearer to what was said before keeps, too
-                change &= around < _distance(other, mask.shape)
+                apart = np.hypot(rows - other.row, columns - other.column)
+                change[rows, columns] &= around[rows, columns] < apart
         return change
 
-    def _run(self, item: dict, mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
-        """Probabilities, (H, W) float32."""
-        sector = item["sector"]
-        framed = self._frame(torch.from_numpy(mask[None].astype(np.float32)), sector, "bilinear")
-        grey = item["image"].as_tensor()
-        inputs = put_click(torch.cat([grey, grey.new_zeros(3, *grey.shape[1:])]), framed[0].numpy() > 0.5, None)
+    def _mark(self, item: dict, inputs: torch.Tensor, clicks: Sequence[Click]) -> torch.Tensor:
+        """The network's input with further clicks, (4, H, W)."""
         top, left, height, width = self._box(item)
         rows, columns = inputs.shape[1:]
         for click in clicks:
             row = (click.row + 0.5 - top) / height * rows - 0.5
             column = (click.column + 0.5 - left) / width * columns - 0.5
             inputs = put_click(inputs, inputs[3].numpy() > 0.5, (row, column, click.positive))
+        return inputs
+
+    def _run(self, item: dict, inputs: torch.Tensor, mask: np.ndarray) -> np.ndarray:
+        """Probabilities, (H, W) float32, of a mask and the clicks in the network's input."""
+        framed = self._frame(torch.from_numpy(mask[None].astype(np.float32)), item["sector"], "bilinear")
+        inputs = put_click(inputs, framed[0].numpy() > 0.5, None)
         logits = self._predictor._infer([{"image": MetaTensor(inputs)}])[0]
         done = self._predictor._postprocess(dict(item), logits)
         return done.probability

@@ -12,6 +12,7 @@ from pe_monai.errors import FrameError
 from pe_monai.interactive import Click, InteractivePredictor
 from pe_monai.interactive.evaluation import Session, correct, dice, summarise
 from pe_monai.paths import bundle_dir
+from pe_monai.transforms import put_click
 
 pytestmark = pytest.mark.skipif(
     not (bundle_dir() / "models" / "interactive" / "model.pt").is_file(), reason="no interactive weights here"
@@ -120,6 +121,21 @@ def test_one_more_click_is_one_more_run_however_many_there_are(interactive, phan
     runs.clear()
     last = interactive.predict(phantom.image, clicks, start).mask
     assert len(runs) == 1 and all(last[click.row, click.column] for click in clicks)
+
+
+def test_clicks_sent_at_once_are_each_drawn_once(interactive, phantom, monkeypatch):
+    drawn = []
+
+    def draw(inputs, mask, click):
+        drawn.append(click)
+        return put_click(inputs, mask, click)
+
+    sector = interactive.predict(phantom.image, []).sector
+    monkeypatch.setattr("pe_monai.interactive.predictor.put_click", draw)
+    rows, columns = np.nonzero(sector)
+    clicks = [Click(int(rows[place]), int(columns[place]), place % 200 > 0) for place in range(0, 2000, 100)]
+    interactive.predict(phantom.image, clicks, np.zeros_like(sector))
+    assert len([click for click in drawn if click is not None]) == len(clicks)
 
 
 def test_answers_are_kept_up_to_a_size(interactive, phantom, monkeypatch):
