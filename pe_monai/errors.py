@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 TRACEBACK_VARIABLE = "PE_MONAI_TRACEBACK"  # set, an unforeseen error shows where it came from
 
@@ -59,9 +60,13 @@ def list_some(names: Sequence[str], separator: str = ", ", most: int = 5) -> str
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def one_line(error: BaseException | None, limit: int = 160) -> str:
-    """What an error says, in one line of at most ``limit`` characters; the name of its kind where it says nothing."""
-    text = " ".join(str(error).split()) or type(error).__name__
+def one_line(error: BaseException | None, limit: int = 160, path: Path | None = None) -> str:
+    """What an error says, in one line of at most ``limit`` characters; the name of its kind where it says nothing.
+
+    Of ``path`` only the name stays, as a line that is cut within a path would show part of its folders.
+    """
+    text = str(error) if path is None else str(error).replace(str(path), path.name)
+    text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

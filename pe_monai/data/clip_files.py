@@ -48,7 +48,7 @@ def open_clip(path: str | Path, spacing: tuple[float, float] | None = None) -> C
         raise FrameError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from e
     except Exception as e:  # decoders raise whatever they like on bad bytes
         raise FrameError(
-            f"{path}: cannot be read ({one_line(e)}); check that it is complete, or export it again"
+            f"{path}: cannot be read ({one_line(e, path=path)}); check that it is complete, or export it again"
         ) from e
     return clip
 

@@ -92,7 +92,7 @@ class FrameReader(ImageReader):
         except FrameError as error:
             raise FrameError(f"{name}: {error}") from None
         except Exception as error:  # decoders raise whatever they like on bad bytes; the reader has one error
-            problem = f"cannot be read ({one_line(error)}); check that it is complete, or export it again"
+            problem = f"cannot be read ({one_line(error, path=path)}); check that it is complete, or export it again"
             raise FrameError(f"{name}: {problem}") from error
         return array, {
             MetaKeys.AFFINE: affine.copy(),

@@ -275,3 +275,13 @@ def test_names_that_are_kept_are_only_ever_those_of_their_files(folder, kept):
     before = Studies(folder).frames
     (folder / ".pe_monai/names.json").write_text(kept)
     assert Studies(folder).frames == before
+
+
+def test_what_is_wrong_with_a_frame_does_not_tell_where_the_folder_lies(tmp_path):
+    deep = tmp_path / "/".join(["who lies here is nobody's business"] * 5)
+    deep.mkdir(parents=True)
+    (deep / "cut.nrrd").write_bytes(b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 320 224\nencoding: raw\n\nabc")
+    found = Studies(deep)
+    with pytest.raises(FrameError, match=r"cannot be read .*cut\.nrrd") as error:
+        found.pixels(found.frames["cut"])
+    assert "nobody" not in found.hide(str(error.value))
