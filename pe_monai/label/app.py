@@ -23,12 +23,12 @@ from pe_monai.errors import FrameError
 from pe_monai.label.choice import Epistemic, First, Random, Uncertainty
 from pe_monai.label.clicks import LABEL, read_clicks
 from pe_monai.label.datastore import FrameDatastore
-from pe_monai.label.labels import ORIGINAL, Labels, check_extension, read_label, write_index
+from pe_monai.label.labels import ORIGINAL, Labels, check_extension, check_tag, read_label, write_index
 from pe_monai.label.models import Models
 from pe_monai.label.processes import end_with_server
 from pe_monai.label.studies import STATE, Frame, Stamp, Studies, open_file
 from pe_monai.label.tasks import AUTOMATIC, INTERACTIVE, Outline
-from pe_monai.label.training import Training
+from pe_monai.label.training import Training, read_settings
 from pe_monai.measure import measure_frame
 from pe_monai.predictor import Prediction
 
@@ -243,6 +243,31 @@ class EffusionApp(MONAILabelApp):
                 sector = None
             found = measure_frame(mask, sector, picture.spacing)
         return found.as_dict()
+
+
+def check_asked(kind: str, asked: Mapping[str, Any]) -> None:
+    """Whether a task can be done as asked. MONAI Label takes any word but two for "all", also a misspelt "unlabeled".
+
+    Args:
+        kind: "train", "scoring" or "batch".
+        asked: of :meth:`EffusionApp.batch_infer`, say.
+
+    Raises:
+        FrameError: it cannot.
+    """
+    if kind == "train":
+        read_settings(asked)
+    for name in ("max_batch_size", "max_workers", "max_samples"):
+        number = asked.get(name, 0)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise FrameError(f"{name}: give a whole number, 0 for no limit.")
+    if kind == "batch":
+        images = asked.get("images", "all")
+        is_list = isinstance(images, list) and all(isinstance(image_id, str) for image_id in images)
+        if not is_list and images not in ("all", "labeled", "unlabeled"):
+            raise FrameError("images: give all, labeled, unlabeled or a list of ids.")
+        check_tag(str(asked.get("label_tag") or ORIGINAL))
+        check_extension(str(asked.get("result_extension") or ".png"))
 
 
 def annotate(mask: np.ndarray) -> dict[str, Any]:

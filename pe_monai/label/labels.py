@@ -131,9 +131,7 @@ class Labels:
             OvertakenError: there is another label than the one to be replaced.
             OSError: it cannot be written.
         """
-        if not _TAG.fullmatch(tag):
-            raise FrameError(f"tag {tag[:40]!r} is no plain word; give final or original.")
-        path = self.studies.root / LABELS / tag / f"{frame.id}.png"
+        path = self.studies.root / LABELS / check_tag(tag) / f"{frame.id}.png"
         mask = self._checked(frame, mask) > 0
         with self._lock:
             if replaces is not None and self.revision(frame, tag) != replaces and not self._holds(frame, tag, mask):
@@ -203,6 +201,17 @@ def _placed(path: Path, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
         if not np.allclose(own, wanted, atol=reach) and np.allclose(own, turned, atol=reach):
             return mask[:: -1 if rows else 1, :: -1 if columns else 1]
     return mask
+
+
+def check_tag(tag: str) -> str:
+    """The tag of a label, which becomes a folder.
+
+    Raises:
+        FrameError: it is no plain word.
+    """
+    if not _TAG.fullmatch(tag):
+        raise FrameError(f"tag {tag[:40]!r} is no plain word; give final or original.")
+    return tag
 
 
 def check_extension(extension: str) -> str:

@@ -32,9 +32,9 @@ from pydantic import ValidationError
 
 from pe_monai.errors import FrameError, WeightsError
 from pe_monai.label import page_routes, routes
+from pe_monai.label.app import check_asked
 from pe_monai.label.guard import Guard, is_local
 from pe_monai.label.processes import announce_server, stop, stop_tasks
-from pe_monai.label.training import read_settings
 
 logger = logging.getLogger(__name__)
 # left out: /proxy, /infer/wsi and /ohif open what a request names, /logs shows paths, uploads replace models
@@ -141,8 +141,7 @@ async def _check_task(request: Request, run_sync: bool = False, user: Any = rout
         gpus = given.get("gpus") or "all"  # goes into the environment of the task
         if not isinstance(gpus, str) or not _GPUS.fullmatch(gpus):
             raise HTTPException(400, 'gpus: give "all", or numbers such as "0,1".')
-        if kind == "train":
-            read_settings(given)
+        check_asked(kind, given)
 
 
 def _without_folder(answer: Any) -> Any:

@@ -161,10 +161,28 @@ def test_bad_requests_are_no_errors_of_the_server(label_server):
         {"gpus": 5},
         {"gpus": "0\0"},
         {"images": [f"exam/frame_{number:06d}" for number in range(6000)]},
+        {"max_samples": -1},
+        {"max_workers": "many"},
     ],
 )
 def test_no_task_begins_that_runs_foreign_code_or_cannot_run(label_server, task, asked):
     answer = requests.post(f"{label_server.url}/{task}", json=asked, timeout=60)
+    assert answer.status_code == 400 and answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"images": "unlabelled"},  # which MONAI Label takes for all
+        {"images": 5},
+        {"images": ["stilla_001", None]},
+        {"images": [], "label_tag": "../evil"},
+        {"images": [], "result_extension": ".exe"},
+        {"images": [], "max_batch_size": True},
+    ],
+)
+def test_a_batch_that_cannot_be_meant_does_not_begin(label_server, asked):
+    answer = requests.post(f"{label_server.url}/batch/infer/effusion", json=asked, timeout=60)
     assert answer.status_code == 400 and answer.json()["detail"]
 
 
