@@ -20,6 +20,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
 
 from pe_monai.data import FrameReader, phantom_frame
+from pe_monai.devices import usable_device
 from pe_monai.errors import BundleError, DeviceError, ExportError, FrameError, find_frame_error, one_line
 from pe_monai.measure import frame_score, frame_uncertainty
 from pe_monai.paths import bundle_dir
@@ -104,7 +105,7 @@ class Predictor:
                 raise BundleError(f"it has no id {unknown[0]!r} to override")
             parser.update({"bundle_root": str(self.bundle), **(overrides or {})})
             if device is not None:
-                parser["device"] = f"$torch.device('{_usable_device(device)}')"
+                parser["device"] = f"$torch.device('{usable_device(device)}')"
             self.device = parser.get_parsed_content("device")
             self.network = parser.get_parsed_content("network")
             self.preprocessing: Compose = parser.get_parsed_content("preprocessing")
@@ -290,14 +291,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _usable_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=torch.device(name)).device
-    except (RuntimeError, AssertionError) as e:  # a torch without CUDA asserts
-        reason = str(e).splitlines()[0][:120]
-        raise DeviceError(f"device {name!r} cannot be used here ({reason}); give cpu, or cuda:0 on a GPU.") from e
 
 
 def _x_first(frame: np.ndarray) -> MetaTensor:

@@ -6,6 +6,7 @@ from pe_monai.training.batches import AugmentBatch
 from pe_monai.training.checkpoint import BestWeights, EarlyStop, StopOnNan, TrainingState, warm_start
 from pe_monai.training.growth import grow_start
 from pe_monai.training.reporting import CsvMetrics, loss_of, progress_bar
+from pe_monai.training.settings import check_settings
 
 __all__ = [
     "AugmentBatch",
@@ -14,6 +15,7 @@ __all__ = [
     "EarlyStop",
     "StopOnNan",
     "TrainingState",
+    "check_settings",
     "grow_start",
     "loss_of",
     "progress_bar",

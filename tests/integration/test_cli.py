@@ -600,6 +600,8 @@ def test_train_and_evaluate(phantom_root, tmp_path, capsys):
 
     assert main(["evaluate", "--data", str(phantom_root), "-o", str(tmp_path / "no"), *weights[:2]]) == 2
     assert capsys.readouterr().err.count("another network") == 1
+    assert main(["evaluate", "--data", str(phantom_root), "-o", str(tmp_path / "no"), "--set", "device=cuda:99"]) == 2
+    assert "device 'cuda:99' cannot be used here" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 
@@ -618,7 +620,15 @@ def test_train_and_evaluate(phantom_root, tmp_path, capsys):
         (["--data", "DATA", "--set", "network_def#dropout=7"], "dropout must be a number"),
         (["--data", "DATA", "--set", "initial_weights=nix.pt"], "nix.pt: no such weights file"),
         (["--data", "DATA", "--config", "phantom", "--set", "learning_rate=1e30", *SMALL[1:]], "the loss is"),
-        (["--data", "DATA", "--config", "phantom", "--set", "val_interval=2", *SMALL], "no epoch was validated"),
+        (["--data", "DATA", "--config", "phantom", "--set", "val_interval=2", *SMALL], "none of 1 epochs is validated"),
+        (["--data", "DATA", "--set", "device=cuda:99"], "device 'cuda:99' cannot be used here"),
+        (["--data", "DATA", "--set", "max_epochs=0"], "max_epochs is 0; give a whole number"),
+        (["--data", "DATA", "--set", "batch_size=-2"], "batch_size is -2; give a whole number"),
+        (["--data", "DATA", "--set", "val_interval=0.5"], "val_interval is 0.5; give a whole number"),
+        (["--data", "DATA", "--set", "learning_rate=-1"], "learning_rate is -1; give a number above 0"),
+        (["--data", "DATA", "--set", "learning_rate=nan"], "learning_rate is 'nan'; give a number above 0"),
+        (["--data", "DATA", "--set", "weight_decay=-0.1"], "weight_decay is -0.1; give 0"),
+        (["--data", "DATA", "--set", "seed=today"], "seed is 'today'; give a whole number"),
     ],
 )
 def test_train_says_what_is_wrong_in_one_line(phantom_root, tmp_path, capsys, monkeypatch, arguments, words):
@@ -635,7 +645,9 @@ def test_train_says_what_is_wrong_in_one_line(phantom_root, tmp_path, capsys, mo
 def test_weights_of_an_earlier_training_are_not_told_as_those_of_this_one(phantom_root, tmp_path, capsys):
     save_whole({}, tmp_path / "out" / "model.pt")
     before = (tmp_path / "out" / "model.pt").read_bytes()
-    arguments = ["--data", str(phantom_root), "--config", "phantom", "--set", "val_interval=2", *SMALL]
+    # a bundle of one's own, perhaps, that checks no settings
+    unchecked = ["initialize=[]", "val_interval=2", *SMALL]
+    arguments = ["--data", str(phantom_root), "--config", "phantom", "--set", *unchecked]
     assert main(["train", "-o", str(tmp_path / "out"), *arguments]) == 2
     assert "no epoch was validated" in (told := capsys.readouterr().err) and "of an earlier training" in told
     assert (tmp_path / "out" / "model.pt").read_bytes() == before
