@@ -168,6 +168,8 @@ def load_datalist(datalist: str | Path, section: str, dataset_dir: str | Path) -
             raise DatasetError(f"{datalist}: is no JSON ({e}); write one with 'pe_monai prepare'.") from e
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise DatasetError(f"{datalist}: no section {section!r} in it ({e}).") from e
+        # null stands for what is unknown, such as a clip; MONAI cannot collate None
+        items = [{key: value for key, value in item.items() if value is not None} for item in items]
         _check_files(items, datalist, section)
     if not items:
         raise DatasetError(
@@ -182,6 +184,10 @@ def _check_files(items: list[dict], datalist: str | Path, section: str) -> None:
         for key in ("image", "label"):
             if key not in item:
                 raise DatasetError(f"{datalist}: frame {number} of {section!r} has no {key!r}; add it to the list.")
+            if not isinstance(item[key], str):
+                raise DatasetError(
+                    f"{datalist}: {key!r} of frame {number} of {section!r} is {item[key]!r}; give the path of one file."
+                )
             if not Path(item[key]).is_file():
                 raise DatasetError(
                     f"{datalist}: {item[key]} is missing; name the data set that the list was written for, or correct "

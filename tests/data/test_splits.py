@@ -190,6 +190,18 @@ def test_what_a_datalist_lacks_is_named(make_dataset, tmp_path):
             load_datalist(path, "training", root)
 
 
+def test_null_in_a_datalist_is_what_is_unknown(make_dataset, tmp_path):
+    root, path = make_dataset(FOLDS), tmp_path / "own.json"
+    item = {"image": "data/fold2/fold2_process_img/0000.png", "label": "data/fold2/fold2_mask/0000.png"}
+    path.write_text(json.dumps({"training": [{**item, "clip": None, "exam": None, "fold": 2}]}))
+    (loaded,) = load_datalist(path, "training", root)
+    assert loaded == {"image": str(root / item["image"]), "label": str(root / item["label"]), "fold": 2}
+    for image, words in ((None, "has no 'image'"), (5, "'image' of frame 1 .* is 5"), (["a.png"], "path of one file")):
+        path.write_text(json.dumps({"training": [{**item, "image": image}]}))
+        with pytest.raises(DatasetError, match=f"own.json: .*{words}"):
+            load_datalist(path, "training", root)
+
+
 def test_a_datalist_of_another_data_set_is_said_to_be_that(make_dataset, tmp_path):
     root, other = make_dataset(FOLDS), make_dataset({3: [("CCCCC1", 1)]}, root=tmp_path / "other")
     path = tmp_path / "clip.json"
