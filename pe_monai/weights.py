@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,19 @@ import torch
 from torch import nn
 
 from pe_monai.errors import WeightsError, one_line
-from pe_monai.whole import write_text_whole, write_whole
+from pe_monai.whole import find_leftovers, write_text_whole, write_whole
 
 logger = logging.getLogger(__name__)
 
 
 def save_whole(content: Any, path: str | Path) -> None:
-    """Write a file by torch.save so that it is there whole or not at all, whenever the process dies."""
+    """Write a file by torch.save so that it is there whole or not at all, whenever the process dies.
+
+    What killed ones left of it goes: each is as large as a checkpoint, and hidden.
+    """
+    path = Path(path)
+    for left in find_leftovers(path.parent, re.escape(path.name[-50:])):
+        left.unlink(missing_ok=True)
 
     def save(partial: Path) -> None:
         with partial.open("wb") as file:

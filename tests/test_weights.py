@@ -163,3 +163,13 @@ def test_an_interrupted_save_leaves_what_was_there(tmp_path, existing, monkeypat
     with pytest.raises(OSError, match="no space"):
         save_whole({}, path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([existing] if existing else [])
+
+
+def test_halves_that_killed_trainings_left_go_with_the_next_checkpoint(tmp_path):
+    nobody = 2**22 + 1  # more than Linux numbers processes to
+    names = (f"{nobody}-last.pt", f"{os.getppid()}-last.pt", f"{nobody}-best.pt")
+    killed, at_work, other = (tmp_path / f".partial-{name}" for name in names)
+    for path in (killed, at_work, other):
+        path.write_bytes(b"half")
+    save_whole({}, tmp_path / "last.pt")
+    assert {path.name for path in tmp_path.iterdir()} == {"last.pt", at_work.name, other.name}
