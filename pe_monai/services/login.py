@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
+from urllib3.exceptions import ReadTimeoutError
 
+from pe_monai.services.deadline import DeadlineAdapter
 from pe_monai.services.retry import ServerError
 
 PASSWORD_VARIABLE, TOKEN_VARIABLE = "PE_MONAI_DICOMWEB_PASSWORD", "PE_MONAI_DICOMWEB_TOKEN"
@@ -59,6 +61,8 @@ def read_login(user: str | None, password_file: str | None, token_file: str | No
 def open_session(login: AuthBase | None, ca_file: str | None = None, verify: bool = True) -> requests.Session:
     """A session that reads no settings of the environment: no .netrc, no proxy, no other certificates.
 
+    No answer takes it longer than an hour.
+
     Args:
         login: see :func:`read_login`.
         ca_file: PEM file of the authorities to trust in place of the usual ones.
@@ -68,6 +72,8 @@ def open_session(login: AuthBase | None, ca_file: str | None = None, verify: boo
         OSError: there is no such file.
     """
     session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
     session.trust_env = False
     session.auth = login
     if ca_file is not None:
@@ -123,7 +129,9 @@ def plain_errors(server: str) -> Iterator[None]:
         raise ServerError(f"{server}: gave no answer in time.") from None
     except requests.exceptions.JSONDecodeError:
         raise ServerError(f"{server}: answered something else than DICOM JSON; check --url.") from None
-    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as e:
+        if isinstance(next(iter(e.args), None), ReadTimeoutError):  # within the body
+            raise ServerError(f"{server}: gave no whole answer in time.") from None
         raise ServerError(f"{server}: cannot be reached, or ended the connection early.") from None
     except requests.RequestException as e:
         raise ServerError(f"{server}: failed ({type(e).__name__}).") from None

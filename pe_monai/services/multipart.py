@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import time
 from email.message import Message
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import requests
 from pe_monai.services.retry import ServerError
 
 CHUNK = 1 << 20
-LONGEST = 3600  # seconds that one object may take
 _HEADER_LIMIT = 1 << 16
 
 
@@ -36,7 +34,6 @@ def save_part(answer: requests.Response, path: Path, limit: int, server: str) ->
     wrapped = kind == "multipart/related" and bool(boundary)
     if not wrapped and kind != "application/dicom":
         raise ServerError(f"{server}: sent {kind} in place of a DICOM object.", lasting=True)
-    end_by = time.monotonic() + LONGEST
     head = b"" if wrapped else None  # what came before the part's content began
     size = 0
     with open(path, "wb") as file:
@@ -51,8 +48,6 @@ def save_part(answer: requests.Response, path: Path, limit: int, server: str) ->
             size += len(chunk)
             if size > limit + _HEADER_LIMIT:
                 raise ServerError(f"{server}: sent an object larger than {limit >> 20} MiB.", lasting=True)
-            if time.monotonic() > end_by:
-                raise ServerError(f"{server}: took longer than {LONGEST // 60} minutes for one object.")
             file.write(chunk)
     if wrapped:
         _cut_closing(path, f"\r\n--{boundary}--".encode(), server)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -27,7 +28,8 @@ class StubServer:
     Attributes:
         faults: faults of the requests to come, by kind of request ("search", "retrieve", "store", "ask"): each is a
             list that is used up from its front. A fault is a status, "half" (body breaks off), "short" (breaks off
-            without a length given), "silent" (no answer), "html" or "list" (JSON that is no object).
+            without a length given), "silent" (no answer), "slow" and "slow head" (byte by byte), "html" or
+            "list" (JSON that is no object).
         stored: how often each object was stored, by archive.
         seen: requests by kind.
     """
@@ -138,6 +140,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, b"[]", "application/dicom+json")
         elif fault == "silent":
             self.stub.over.wait(5)
+            self.close_connection = True
+        elif fault in ("slow", "slow head"):
+            self.send_response(200)
+            self.send_header("Content-Type", 'multipart/related; type="application/dicom"; boundary=limit')
+            if fault == "slow":
+                self.end_headers()
+            else:
+                self.flush_headers()
+            while not self.stub.over.wait(0.1):
+                with contextlib.suppress(OSError):  # who asked has gone
+                    self.wfile.write(b"-")
             self.close_connection = True
         elif fault in ("half", "short"):
             self._half = fault

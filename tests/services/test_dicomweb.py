@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pydicom
 import pytest
@@ -114,6 +115,20 @@ def test_wrong_login_and_nobody_there(stub, tmp_path):
         server = connect(gone, tmp_path)
     with pytest.raises(ServerError, match="cannot be reached"):
         server.find_studies({})
+
+
+@pytest.mark.parametrize("fault", ["slow", "slow head"])
+@pytest.mark.parametrize("kind", ["retrieve", "search"])
+def test_answer_that_drips_ends(stub, tmp_path, monkeypatch, kind, fault):
+    monkeypatch.setattr("pe_monai.services.deadline.LONGEST", 1)
+    stub.faults[kind] = [fault]
+    server, start = connect(stub, tmp_path), time.monotonic()
+    with pytest.raises(ServerError, match="answer in time"):
+        if kind == "search":
+            server.find_studies({})
+        else:
+            server.retrieve(Instance(STUDY, STUDY, STUDY), tmp_path / "clip.dcm")
+    assert time.monotonic() - start < 5
 
 
 def test_object_larger_than_allowed_or_another(stub, tmp_path):
