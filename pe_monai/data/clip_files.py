@@ -62,7 +62,7 @@ def is_clip(path: str | Path) -> bool:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return True
     try:
-        return not is_dicom(path) and _count_frames(path) > 1
+        return path.is_file() and not is_dicom(path) and _count_frames(path) > 1
     except Exception:
         return False
 

@@ -76,8 +76,10 @@ def collect_frames(
                 continue
             for path in paths:
                 found.setdefault(os.path.abspath(path), (path, PurePosixPath(path.relative_to(given).as_posix())))
-        elif given.exists():
+        elif given.is_file():
             found.setdefault(os.path.abspath(given), (given, PurePosixPath(given.name)))
+        elif given.exists():  # opening a pipe would wait for who writes into it
+            errors.append(FrameError(f"{given}: is a pipe or device; give a file."))
         else:
             errors.append(FrameError(f"{given}: no such file or folder; check the path."))
     taken: set[str] = set()

@@ -146,6 +146,8 @@ def _list_files(
                 yield from (path for path in sorted(given.rglob("*")) if path.is_file() and is_dicom(path))
             elif not given.exists():
                 errors.append(FileError(given, "no such file or folder; check the path."))
+            elif not given.is_file():
+                errors.append(FileError(given, "is a pipe or device; give a file."))
             elif given.suffix.lower() == ".zip":
                 yield from _unpack(given, scratch, errors, origins)
             elif given.name.upper() == "DICOMDIR":

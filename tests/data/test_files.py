@@ -9,6 +9,7 @@ import os
 import pytest
 
 from pe_monai.data import collect_frames, list_frames
+from pe_monai.data.clip_files import is_clip
 from pe_monai.errors import FrameError
 
 
@@ -80,6 +81,16 @@ def test_what_is_missing_is_an_error_beside_the_frames_found(folder):
     assert len(errors) == 2 and all(isinstance(error, FrameError) for error in errors)
     assert "gone.png: no such file" in str(errors[0])
     assert "empty: no frame" in str(errors[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_an_error_and_is_never_opened(folder):
+    for name in ("pipe.png", "pipe.zip", "DICOMDIR"):
+        os.mkfifo(folder / name)
+    frames, errors = collect_frames([folder / "pipe.png", folder / "in/b.png"])
+    assert [frame.stem for frame in frames] == ["b"]
+    assert "pipe.png: is a pipe or device" in str(errors[0])
+    assert not is_clip(folder / "pipe.png")
 
 
 def test_a_file_named_is_taken_whatever_its_suffix(folder):
