@@ -6,15 +6,20 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pe_monai.data import FrameFile
+from pe_monai.data.reader import ITK_SUFFIXES
 from pe_monai.data.writer import result_suffix
 from pe_monai.errors import BundleError
 from pe_monai.predictor import Predictor
 from pe_monai.results import COLUMNS, provenance
 
+# the header of a NRRD or MetaImage whose pixels lie in another file
+_DETACHED = re.compile(rb"^(?:data ?file[ \t]*:|ElementDataFile\s*=\s*(?!LOCAL\b))", re.IGNORECASE | re.MULTILINE)
+_HEADER = 65536
 _DECIDING = ("weights_sha256", "settings", "pe_monai")
 
 
@@ -24,8 +29,8 @@ def find_done(
     """Rows of the frames that need not be segmented again.
 
     A frame is done if its row in ``frames.csv`` is whole and says so, and every file wanted of it is where it would be
-    written now and no older than the frame and its arrival there. A MetaImage in two files (``.mhd``) is never taken
-    for done.
+    written now and no older than the frame and its arrival there. A NRRD or MetaImage whose pixels lie in another file
+    is never taken for done, as they may have changed.
 
     Args:
         folder: of the results.
@@ -66,8 +71,6 @@ def _is_whole(row: dict) -> bool:
 
 
 def _has_files(folder: Path, frame: FrameFile, row: dict, kinds: Mapping[str, bool]) -> bool:
-    if frame.path.suffix.lower() == ".mhd":  # a header; the pixels lie in other files, which may have changed
-        return False
     mask = Path("masks", frame.stem + result_suffix(frame.path))
     if row["mask"] != mask.as_posix():  # among other inputs its results had another place, which may be another's now
         return False
@@ -76,8 +79,15 @@ def _has_files(folder: Path, frame: FrameFile, row: dict, kinds: Mapping[str, bo
     if kinds["overlays"]:
         wanted.append(folder / "overlays" / f"{frame.stem}.png")
     try:
+        if frame.path.suffix.lower() in ITK_SUFFIXES and _is_detached(frame.path):
+            return False
         source = frame.path.stat()
         # a copy may keep the time of its original, but not that of its own arrival
         return min(path.stat().st_mtime for path in wanted) >= max(source.st_mtime, source.st_ctime)
     except OSError:
         return False
+
+
+def _is_detached(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _DETACHED.search(file.read(_HEADER)) is not None

@@ -108,12 +108,16 @@ def test_a_frame_that_an_older_file_has_replaced_is_done_again(frames, tmp_path)
     assert contents(out) != before
 
 
-def test_a_header_whose_pixels_in_another_file_have_changed_is_done_again(tmp_path):
+META = "ObjectType = Image\nNDims = 2\nDimSize = {1} {0}\nElementType = MET_UCHAR\nElementDataFile = x.raw\n"
+NRRD = "NRRD0004\ntype: uint8\ndimension: 2\nsizes: {1} {0}\nencoding: raw\ndata file: x.raw\n\n"
+
+
+@pytest.mark.parametrize(("name", "header"), [("x.mhd", META), ("x.mha", META), ("x.nrrd", NRRD)])
+def test_a_header_whose_pixels_in_another_file_have_changed_is_done_again(tmp_path, name, header):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     first, second = (phantom_frame(seed, thickness_mm=12).image[..., 0] for seed in (0, 1))
-    header = "ObjectType = Image\nNDims = 2\nDimSize = {1} {0}\nElementType = MET_UCHAR\nElementDataFile = x.raw\n"
-    (folder / "x.mhd").write_text(header.format(*first.shape))
+    (folder / name).write_text(header.format(*first.shape))
     first.tofile(folder / "x.raw")
     assert segment(folder, out, "--no-overlays") == 0
     before = contents(out)
