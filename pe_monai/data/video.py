@@ -25,7 +25,8 @@ class VideoClip(Clip):
     """A video file's first stream of pictures, decoded one frame at a time.
 
     The file is gone through once without decoding, which gives the number of frames and their times. Frames are turned
-    as the file says. Damage costs the frames from there to the next key frame, as they build on one another.
+    and mirrored as the file says. Damage costs the frames from there to the next key frame, as they build on one
+    another.
 
     Args:
         path: the file.
@@ -111,6 +112,9 @@ class VideoClip(Clip):
             if not packet.is_discard:
                 stamps.append(stamp)
                 end = max(end, (stamp or 0) + (packet.duration or 0))
+        ratio = stream.sample_aspect_ratio
+        if ratio and ratio != 1:
+            self.notes += (f"Its pixels are not square, {ratio} as wide as high, and are taken as they are stored.",)
         if not stamps:
             raise FrameError("holds no frames; export the video again")
         self._length = len(stamps)
@@ -154,9 +158,15 @@ class VideoClip(Clip):
 
 
 def _picture(frame: Any) -> np.ndarray:
+    """A frame, turned and mirrored as the file says."""
     picture = frame.to_ndarray(format="gray" if frame.format.name.startswith("gray") else "rgb24")
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise, as np.rot90
-    return np.ascontiguousarray(np.rot90(picture, turns))
+    matrix = next((np.frombuffer(data, "i4") for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return np.ascontiguousarray(picture)
+    across, down = matrix[[0, 3]], matrix[[1, 4]]  # where a pixel's column and row take it (ISO 14496-12, 6.2.2)
+    if abs(across[1]) > abs(across[0]):
+        picture, across, down = picture.swapaxes(0, 1), across[::-1], down[::-1]
+    return np.ascontiguousarray(picture[:: -1 if down[1] < 0 else 1, :: -1 if across[0] < 0 else 1])
 
 
 def _import_av() -> Any:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import itk
@@ -359,6 +361,41 @@ def test_what_is_wrong_is_said_in_one_line(name, colour, tmp_path):
     assert message.startswith(f"{path}: ") and "\n" not in message and ";" in message
     assert message.count(str(path)) == 1
     is_clip(path)
+
+
+ONE = 1 << 16
+TURNS = {  # a, b, c, d of the matrix that shows a video: a pixel's column goes by (a, b), its row by (c, d)
+    "as stored": ((ONE, 0, 0, ONE), lambda frame: frame),
+    "clockwise": ((0, ONE, -ONE, 0), lambda frame: np.rot90(frame, -1)),
+    "counter-clockwise": ((0, -ONE, ONE, 0), np.rot90),
+    "upside down": ((-ONE, 0, 0, -ONE), lambda frame: np.rot90(frame, 2)),
+    "mirrored": ((-ONE, 0, 0, ONE), lambda frame: frame[:, ::-1]),
+    "mirrored, upside down": ((ONE, 0, 0, -ONE), lambda frame: frame[::-1]),
+    "transposed": ((0, ONE, ONE, 0), lambda frame: frame.swapaxes(0, 1)),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_video_is_turned_and_mirrored_as_it_says(turn, colour, tmp_path):
+    (a, b, c, d), shown = TURNS[turn]
+    path = save_video(colour[:2], tmp_path / "clip.mp4", "png", "rgb24")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44  # ISO 14496-12, 8.3.2
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    assert np.array_equal(next(open_clip(path).frames()), shown(colour[0]))
+
+
+def test_video_of_pixels_that_are_not_square_says_so(colour, tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = colour.shape[1:3]
+        stream.sample_aspect_ratio = Fraction(4, 3)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(colour[0], format="rgb24")))
+        container.mux(stream.encode())
+    assert "not square, 4/3 as wide as high" in open_clip(path).notes[0]
 
 
 def test_frames_of_another_size_are_refused(grey, tmp_path):
