@@ -54,7 +54,7 @@ def write_text_whole(path: str | Path, text: str, errors: str = "strict") -> Pat
 def replace_folder(path: Path, keep_folders: bool = False) -> Iterator[Path]:
     """A folder to fill beside ``path``; it takes that name, in the place of what was there, if nothing goes wrong.
 
-    What killed runs left of the same name goes, too.
+    What killed runs left of the same name goes, too; what they had moved away and not replaced comes back before.
 
     Args:
         path: the folder to be; missing folders above it are made.
@@ -67,6 +67,11 @@ def replace_folder(path: Path, keep_folders: bool = False) -> Iterator[Path]:
     name = path.name[-50:]  # with what stands before it, no longer than a file's name may be
     partial, old = (path.with_name(f".{kind}-{os.getpid()}-{name}") for kind in ("partial", "old"))
     for left in find_leftovers(path.parent, re.escape(name)):
+        if left.name.startswith(".old-") and not path.exists():  # the kill came before the new one took its place
+            left.rename(path)
+            continue
+        if left.name.startswith(".old-") and keep_folders:  # or before these were moved into it
+            _move_folders(left, path)
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
     try:
@@ -74,13 +79,19 @@ def replace_folder(path: Path, keep_folders: bool = False) -> Iterator[Path]:
         if path.exists():
             path.rename(old)
         partial.rename(path)
-        for folder in find_folders(old) if keep_folders else ():
-            folder.rename(path / folder.name)
+        if keep_folders:
+            _move_folders(old, path)
     finally:
         if old.exists() and not path.exists():  # it could not be replaced after all
             old.rename(path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _move_folders(source: Path, target: Path) -> None:
+    for folder in find_folders(source):
+        if not (target / folder.name).exists():
+            folder.rename(target / folder.name)
 
 
 def find_folders(path: Path) -> list[Path]:

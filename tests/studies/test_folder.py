@@ -97,6 +97,23 @@ def test_what_a_killed_run_left_goes(tmp_path):
     }
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_clips_beneath_one_that_a_kill_left_half_replaced_stay(tmp_path, replaced):
+    fill(tmp_path / "a", "first")
+    fill(tmp_path / "a/b", "beneath")
+    (tmp_path / "a").rename(tmp_path / ".old-9999999-a")
+    fill(tmp_path / ".partial-9999999-a", "second")
+    if replaced:
+        (tmp_path / ".partial-9999999-a").rename(tmp_path / "a")
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "a"):
+        raise RuntimeError
+    assert (tmp_path / "a" / MARK).read_text() == ("second" if replaced else "first")
+    fill(tmp_path / "a", "third")
+    assert (tmp_path / "a" / MARK).read_text() == "third"
+    assert (tmp_path / "a/b" / MARK).read_text() == "beneath"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_clips_of_an_earlier_run_leave_the_study(tmp_path):
     for name in ("clip-1", "clip-2", "clip-10", ".partial-9999999-clip-3"):
         fill(tmp_path / name, "results")
