@@ -19,7 +19,7 @@ from pe_monai.errors import FrameError
 from pe_monai.measure.tables import NOT_UTF8, write_table
 from pe_monai.predictor import Prediction, Predictor
 from pe_monai.report.drawing import draw_frame, is_fan
-from pe_monai.whole import write_text_whole
+from pe_monai.whole import drop_partial, write_text_whole
 
 FOLDERS = ("masks", "overlays", "probabilities", "sectors")
 COLUMNS = (
@@ -63,6 +63,14 @@ def write_manifest(folder: Path, predictor: Predictor, counts: Mapping[str, Mapp
     manifest = {**provenance(predictor), **counts, "seconds": round(seconds, 3)}
     text = json.dumps(manifest, indent=2) + "\n"
     write_text_whole(folder / "manifest.json", text)
+
+
+def drop_leftovers(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder of results."""
+    for place in (folder, *folder.glob("study-*")):
+        drop_partial(place.glob(".partial-*"))
+    for kind in (*FOLDERS, "clips"):
+        drop_partial((folder / kind).rglob(".partial-*"))
 
 
 class ResultFolder:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 
@@ -111,8 +111,20 @@ def find_leftovers(folder: Path, name: str) -> list[Path]:
     return [path for path, match in found if match and not _is_another(int(match[1]))]
 
 
+def drop_partial(paths: Iterable[Path]) -> None:
+    """Remove half-written files and folders that killed runs left, by their names; not those that are being written."""
+    for path in list(paths):
+        match = re.fullmatch(r"\.partial-(\d+)-.+", path.name, re.DOTALL)
+        if match is None or _is_another(int(match[1])):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _is_another(process: int) -> bool:
-    """Whether it is a process that lives and is not this one."""
+    """Whether it is a process, or a thread of one, that lives and is not this one."""
     if process == os.getpid() or os.name == "nt":  # Windows would end a process that is asked so
         return False
     try:

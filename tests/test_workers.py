@@ -126,6 +126,21 @@ def test_a_header_whose_pixels_in_another_file_have_changed_is_done_again(tmp_pa
     assert contents(out) != before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell whether a process lives")
+def test_half_a_file_that_a_killed_run_left_goes_with_the_next(frames, tmp_path):
+    places = ("{}frames.csv", "masks/{}0.png", "overlays/deep/{}0.png", "study-1/{}report.html", "clips/{}a/masks.gif")
+    for process in (9999999, os.getppid()):
+        for place in places:
+            path = tmp_path / place.format(f".partial-{process}-")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"half")
+    assert segment(frames / "0.png", tmp_path) == 0
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if "partial" in str(path)]
+    being_written = {place.format(f".partial-{os.getppid()}-") for place in places}
+    assert {path for path in left if (tmp_path / path).is_file()} == being_written
+    assert not [path for path in left if "9999999" in path]
+
+
 def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
     before = contents(single)
     assert segment(frames, single, "--resume", "--threshold", "0.77") == 2

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if options.bundle is None:
         import_monai_quickly()
     from pe_monai.predictor import Predictor
-    from pe_monai.results import ResultFolder, write_manifest
+    from pe_monai.results import ResultFolder, drop_leftovers, write_manifest
     from pe_monai.resume import find_done
 
     silence_dicom_libraries()
@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
     model = (options.bundle, options.device, options.batch_size, overrides_of(options), options.runtime)
     predictor = Predictor(*model)
     started = time.time()
+    drop_leftovers(Path(options.output))
     results = None
     if frames or not (clips or objects):
         kinds = {
