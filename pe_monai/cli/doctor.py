@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    import numpy as np
     import torch
 
     from pe_monai import __version__
     from pe_monai.data import phantom_frame
     from pe_monai.errors import BundleError, WeightsError
     from pe_monai.inferers import has_fast_bf16
+    from pe_monai.measure import dice
     from pe_monai.predictor import Predictor
 
     print(f"pe_monai      {__version__} on Python {platform.python_version()}, {platform.machine()}")
@@ -62,10 +62,9 @@ def run(options: argparse.Namespace) -> int:
     print(f"weights       sha256 {predictor.weights_sha256}")
     phantom = phantom_frame(seed=1, thickness_mm=15)
     mask = predictor.predict([phantom.image])[0].mask
-    dice = 2 * np.sum(mask & phantom.mask) / max(mask.sum() + phantom.mask.sum(), 1)
     if importlib.util.find_spec("monailabel") is not None:
         print(f"label         {_check_label()}")
-    print(f"phantom       one frame segmented, Dice {dice:.2f} with its truth")
+    print(f"phantom       one frame segmented, Dice {dice(mask, phantom.mask):.2f} with its truth")
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pe_monai.interactive.predictor import Click, InteractivePredictor
+from pe_monai.measure import dice
 from pe_monai.transforms import error_centre
 
 
@@ -26,12 +27,6 @@ class Session:
 
     dice: tuple[float, ...]
     seconds: tuple[float, ...]
-
-
-def dice(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two masks, (H, W) bool; 1 where both are empty."""
-    total = int(mask.sum()) + int(truth.sum())
-    return 2 * int((mask & truth).sum()) / total if total else 1.0
 
 
 def correct(

@@ -17,11 +17,11 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from pe_monai.data import write_picture
 from pe_monai.errors import DatasetError, FrameError, find_user_error
-from pe_monai.interactive.evaluation import dice
 from pe_monai.label.datastore import FrameDatastore
 from pe_monai.label.groups import group_of, split_groups
 from pe_monai.label.models import Models
 from pe_monai.label.studies import STATE
+from pe_monai.measure import dice
 from pe_monai.predictor import Predictor
 
 MAX_EPOCHS, LEARNING_RATE, BATCH_SIZE = 10, 2e-4, 16

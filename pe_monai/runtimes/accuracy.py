@@ -12,6 +12,7 @@ import numpy as np
 
 from pe_monai.data.splits import PAPER_MIN_PIXELS
 from pe_monai.errors import DatasetError, FrameError
+from pe_monai.measure import dice
 from pe_monai.measure.mask_files import read_mask
 from pe_monai.predictor import Predictor
 from pe_monai.runtimes.session import Session
@@ -47,5 +48,5 @@ def mean_dice(predictor: Predictor, labels: dict[Path, np.ndarray]) -> float:
     for path, outcome in predictor.predict_files(labels):
         label = labels[path]
         mask = np.zeros_like(label) if isinstance(outcome, FrameError) else outcome.mask
-        scores.append(2 * (mask & label).sum() / (mask.sum() + label.sum()))
+        scores.append(dice(mask, label))
     return float(np.mean(scores))

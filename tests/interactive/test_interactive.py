@@ -10,7 +10,8 @@ import pytest
 from pe_monai.data import phantom_frame
 from pe_monai.errors import FrameError
 from pe_monai.interactive import Click, InteractivePredictor
-from pe_monai.interactive.evaluation import Session, correct, dice, summarise
+from pe_monai.interactive.evaluation import Session, correct, summarise
+from pe_monai.measure import dice
 from pe_monai.paths import bundle_dir
 from pe_monai.transforms import put_click
 
