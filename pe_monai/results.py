@@ -120,9 +120,9 @@ class ResultFolder:
         self.add_row(row)
         return error
 
-    def add_error(self, error: FrameError, frame: FrameFile | None = None) -> None:
-        """Note an input that could not be used."""
-        self.add_row(_error_row(error, frame))
+    def add_error(self, error: FrameError) -> None:
+        """Note an input that holds no frame."""
+        self.add_row(_error_row(error, None))
 
     def add_row(self, row: dict) -> None:
         """Note a row and write it at once, so that a later run knows what was done."""

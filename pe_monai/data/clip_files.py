@@ -11,7 +11,6 @@ import numpy as np
 
 from pe_monai.data.clips import Clip
 from pe_monai.data.reader import NIFTI_SUFFIXES, PICTURE_SUFFIXES, is_dicom, quiet_itk, read_itk_header
-from pe_monai.data.spacing import same_spacing
 from pe_monai.data.stacks import ItkStack, NiftiStack, PictureStack, SinglePicture, count_nifti_frames, open_picture
 from pe_monai.data.video import VIDEO_SUFFIXES, VideoClip
 from pe_monai.errors import FrameError, one_line
@@ -19,7 +18,7 @@ from pe_monai.errors import FrameError, one_line
 ITK_STACK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 
 
-def open_clip(path: str | Path, spacing: tuple[float, float] | None = None) -> Clip:
+def open_clip(path: str | Path) -> Clip:
     """Open a clip; its frames are decoded when they are asked for.
 
     MP4, AVI, MOV, MKV, WMV and MPEG (with the extra ``video``); GIF, TIFF, APNG and WebP of several frames; NIfTI of
@@ -29,20 +28,13 @@ def open_clip(path: str | Path, spacing: tuple[float, float] | None = None) -> C
 
     Args:
         path: the file. DICOM is for :func:`pe_monai.dicom.reader.open_ultrasound`.
-        spacing: (row, column) pixel spacing in mm for a file that states none.
 
     Raises:
-        FrameError: one line that names the file, what is wrong and what to do; also if the file states another pixel
-            size than ``spacing``.
+        FrameError: one line that names the file, what is wrong and what to do.
     """
     path = Path(path)
     try:
-        clip = _open(path)
-        if spacing is not None:
-            if clip.spacing is not None and not same_spacing(clip.spacing, spacing):
-                own, given = (f"{row:g} x {column:g} mm" for row, column in (clip.spacing, spacing))
-                raise FrameError(f"states a pixel size of {own}, not {given}; leave the given one out")
-            clip.spacing = clip.spacing or (float(spacing[0]), float(spacing[1]))
+        return _open(path)
     except FrameError as e:
         text = str(e)
         raise FrameError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from e
@@ -50,7 +42,6 @@ def open_clip(path: str | Path, spacing: tuple[float, float] | None = None) -> C
         raise FrameError(
             f"{path}: cannot be read ({one_line(e, path=path)}); check that it is complete, or export it again"
         ) from e
-    return clip
 
 
 def is_clip(path: str | Path) -> bool:

@@ -32,18 +32,17 @@ class PericardialEffusionApp(Application):
     Args:
         run: what the operators do.
         input_folder: the folder of DICOM.
-        rules: which series to take, as JSON for the SDK's selector; every series of ultrasound by default.
     """
 
-    def __init__(self, run: Run, input_folder: Path, rules: str = RULES) -> None:
-        self._work, self._input_folder, self._rules, self.failure = run, input_folder, rules, Failure()
+    def __init__(self, run: Run, input_folder: Path) -> None:
+        self._work, self._input_folder, self.failure = run, input_folder, Failure()
         super().__init__([])
 
     def compose(self) -> None:
         shared = {"run": self._work, "failure": self.failure}
         # the source would load the folder again and again, were it not counted
         loader = StudyLoader(self, CountCondition(self, 1), input_folder=self._input_folder, name="loader", **shared)
-        selector = DICOMSeriesSelectorOperator(self, rules=self._rules, all_matched=True, name="selector")
+        selector = DICOMSeriesSelectorOperator(self, rules=RULES, all_matched=True, name="selector")
         clips = ClipReader(self, name="clips", **shared)
         inference = Inference(self, name="inference", **shared)
         writer = ResultWriter(self, name="writer", **shared)

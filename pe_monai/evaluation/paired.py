@@ -46,9 +46,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def compare_rows(
-    rows: Rows, others: Rows, min_pixels: int = MIN_PIXELS, samples: int = 2000, seed: int = 0
-) -> dict[str, Estimate]:
+def compare_rows(rows: Rows, others: Rows, samples: int = 2000, seed: int = 0) -> dict[str, Estimate]:
     """How much one method scores above another one on the same frames.
 
     Both methods are resampled with the same draws of clips. A hard clip is hard for both, so the interval of the
@@ -57,13 +55,13 @@ def compare_rows(
     Args:
         rows: scores of a method, see :func:`pe_monai.evaluation.summarise`.
         others: scores of the one it is compared with, of the same frames in the same order.
-        min_pixels: smallest truth, in pixels, of the frames called positive.
         samples: number of draws of the bootstrap.
         seed: its seed.
 
     Returns:
-        Estimates of ``rows`` less ``others``: ``mean_dice`` and so on over positives (the Hausdorff distance over those
-        where both predict something), ``pooled_dice``, and ``false_share`` over frames without effusion.
+        Estimates of ``rows`` less ``others``: ``mean_dice`` and so on over positives, the frames of at least 249 px of
+        truth (the Hausdorff distance over those where both predict something), ``pooled_dice``, and ``false_share``
+        over frames without effusion.
 
     Raises:
         ValueError: the frames differ.
@@ -71,7 +69,7 @@ def compare_rows(
     if [(row["image"], row["truth_px"]) for row in rows] != [(row["image"], row["truth_px"]) for row in others]:
         raise ValueError("the two methods were not scored on the same frames; score both on one datalist.")
     bootstrap = ClipBootstrap(clip_units(rows), samples, seed)
-    positive = np.array([row["truth_px"] >= min_pixels for row in rows])
+    positive = np.array([row["truth_px"] >= MIN_PIXELS for row in rows])
     differences = {}
     for name in MEAN_SCORES:
         mine, theirs = (np.array([row[name] for row in given], dtype=np.float64) for given in (rows, others))
@@ -89,9 +87,7 @@ def compare_rows(
     return differences
 
 
-def compare_sets(
-    rows: Rows, others: Rows, name: str = "dice", min_pixels: int = MIN_PIXELS, samples: int = 2000, seed: int = 0
-) -> Estimate:
+def compare_sets(rows: Rows, others: Rows, name: str = "dice", samples: int = 2000, seed: int = 0) -> Estimate:
     """How much higher the mean score over positives is on one set of frames than on another one.
 
     Each set is resampled for itself. Where the sets share clips, as the test frames of two protocols may, this takes
@@ -101,7 +97,6 @@ def compare_sets(
         rows: scores on one set of frames.
         others: scores on the other one.
         name: of the score.
-        min_pixels: smallest truth, in pixels, of the frames called positive.
         samples: number of draws of the bootstrap.
         seed: its seed; the second set's is the next.
 
@@ -111,7 +106,7 @@ def compare_sets(
     """
     drawn, values, clips = [], [], []
     for offset, given in enumerate((rows, others)):
-        score = np.array([row[name] if row["truth_px"] >= min_pixels else np.nan for row in given], dtype=np.float64)
+        score = np.array([row[name] if row["truth_px"] >= MIN_PIXELS else np.nan for row in given], dtype=np.float64)
         known = np.isfinite(score)
         if not known.any():
             return estimate(None)

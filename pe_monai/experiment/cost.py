@@ -37,20 +37,19 @@ class Cost:
     frames_per_second: float
 
 
-def measure_costs(runs: Sequence[Run], rounds: int = ROUNDS) -> list[Cost]:
+def measure_costs(runs: Sequence[Run]) -> list[Cost]:
     """Measure the networks of several runs on the CPU, in turns, so that what else the machine does hits all alike.
 
     Each runs as the bundle runs it: channels-last, bfloat16 where the CPU gains by it.
 
     Args:
         runs: their rows, budgets and settings say which networks.
-        rounds: passes of each network.
     """
     built = [_build(run) for run in runs]
     inferer = FrameInferer()
     times: list[list[float]] = [[] for _ in built]
     with torch.inference_mode():
-        for turn in range(WARM_UP + rounds):
+        for turn in range(WARM_UP + ROUNDS):
             for place, (network, frame) in enumerate(built):
                 begin = time.perf_counter()
                 inferer(frame, network)

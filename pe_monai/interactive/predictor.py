@@ -64,7 +64,6 @@ class InteractivePredictor:
             ``models/interactive/model.pt`` lies; the one that ships by default.
         device: such as "cpu"; the bundle's choice by default.
         weights: other weights than the bundle's.
-        local: whether a click changes only what it touches; False takes the network's whole answer.
 
     Raises:
         BundleError: the overlay or the bundle cannot be used.
@@ -76,7 +75,6 @@ class InteractivePredictor:
         bundle: str | Path | None = None,
         device: str | None = None,
         weights: str | Path | None = None,
-        local: bool = True,
     ) -> None:
         folder = Path(bundle) if bundle is not None else bundle_dir()
         overlay = configs_dir() / "interactive.json"
@@ -86,7 +84,6 @@ class InteractivePredictor:
         except (OSError, ValueError, KeyError) as e:
             raise BundleError(f"{overlay}: the interactive network's settings cannot be read ({e!r}).") from e
         overrides["ckpt_path"] = str(weights or folder / "models" / "interactive" / "model.pt")
-        self.local = local
         self._predictor = Predictor(folder, device, overrides=overrides)
         self._bundle, self._device = folder, device
         self._automatic: Predictor | None = None
@@ -167,10 +164,7 @@ class InteractivePredictor:
         probability = self._run(item, inputs, mask)
         sector = item["sector"][0].numpy() > 0
         scale = self._box(item)[2] / self._predictor.settings["spatial_size"][0]
-        if self.local:
-            corrected = mask ^ self._change(mask, clicks, probability, sector, scale)
-        else:
-            corrected = (probability > self._threshold) & sector
+        corrected = mask ^ self._change(mask, clicks, probability, sector, scale)
         for click in clicks:
             row, column = round(click.row), round(click.column)
             if corrected[row, column] != click.positive:

@@ -5,7 +5,7 @@
 from pe_monai.measure.clip import ClipMeasurement, measure_clip
 from pe_monai.measure.frame import FrameMeasurement, Position, RegionMeasurement, measure_frame
 from pe_monai.measure.overlap import dice
-from pe_monai.measure.scales import SCALES, Scale, find_scale, grade
+from pe_monai.measure.scales import SCALES, Scale, find_scale
 from pe_monai.measure.score import frame_score
 from pe_monai.measure.uncertainty import frame_uncertainty
 
@@ -20,7 +20,6 @@ __all__ = [
     "find_scale",
     "frame_score",
     "frame_uncertainty",
-    "grade",
     "measure_clip",
     "measure_frame",
 ]

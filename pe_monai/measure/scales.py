@@ -33,7 +33,10 @@ class Scale:
             raise ValueError(f"limits_mm must rise, got {self.limits_mm}.")
 
     def grade(self, thickness_mm: float) -> str:
-        """The grade of a thickness; "none" for 0.
+        """The grade of the greatest width of an effusion, such as "moderate"; "none" for 0.
+
+        Both scales are meant for end-diastole. On another frame, or where the phase is unknown, say so beside the
+        grade.
 
         Raises:
             ValueError: the thickness is negative or no number.
@@ -73,24 +76,6 @@ SCALES = {
         upper=(True, False),
     ),
 }
-
-
-def grade(thickness_mm: float, scale: str = "esc2015") -> str:
-    """Grade an effusion by its thickness in mm.
-
-    Both scales are meant for end-diastole; on another frame, or where the phase is unknown, say so beside the grade.
-
-    Args:
-        thickness_mm: greatest width of the effusion; 0 for none.
-        scale: a key of :data:`SCALES`, each with its source.
-
-    Returns:
-        The grade, such as "moderate"; "none" for no effusion.
-
-    Raises:
-        ValueError: there is no such scale, or the thickness is negative or no number.
-    """
-    return find_scale(scale).grade(thickness_mm)
 
 
 def find_scale(name: str) -> Scale:

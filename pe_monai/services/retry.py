@@ -29,13 +29,12 @@ class ServerError(OSError):
         self.lasting = lasting
 
 
-def with_retries(ask: Callable[[], Answer], attempts: int = ATTEMPTS, first_wait: float = FIRST_WAIT) -> Answer:
-    """Ask a server, and again after 1, 2, 4 … seconds while what went wrong may pass.
+def with_retries(ask: Callable[[], Answer], attempts: int = ATTEMPTS) -> Answer:
+    """Ask a server, and again after 1, 2, 4 … up to 30 seconds while what went wrong may pass.
 
     Args:
         ask: called until it returns.
         attempts: how often at most.
-        first_wait: seconds before the second attempt; doubled from then on, up to 30.
 
     Returns:
         What ``ask`` returned.
@@ -43,7 +42,7 @@ def with_retries(ask: Callable[[], Answer], attempts: int = ATTEMPTS, first_wait
     Raises:
         ServerError: the last one, or the first that is lasting.
     """
-    wait = first_wait
+    wait = FIRST_WAIT
     for left in range(attempts - 1, -1, -1):
         try:
             return ask()

@@ -31,7 +31,7 @@ def add_click(click_map: torch.Tensor, row: float, column: float, sigma: float =
     return torch.maximum(click_map, torch.exp(-(rows.square() + columns.square()) / (2 * sigma**2)))
 
 
-def error_centre(mask: np.ndarray, truth: np.ndarray, least: int = 1) -> tuple[int, int, bool] | None:
+def error_centre(mask: np.ndarray, truth: np.ndarray) -> tuple[int, int, bool] | None:
     """Where a user would click next: the middle of the largest region that an outline has wrong.
 
     The middle is the pixel farthest from the region's border, the frame's border included, as in the NoC protocol of
@@ -40,7 +40,6 @@ def error_centre(mask: np.ndarray, truth: np.ndarray, least: int = 1) -> tuple[i
     Args:
         mask: the outline, (H, W) bool.
         truth: what it should be, (H, W) bool.
-        least: regions of fewer pixels are no error.
 
     Returns:
         Row, column, and whether effusion is missing there (True) or marked without being there; None without an error.
@@ -48,7 +47,7 @@ def error_centre(mask: np.ndarray, truth: np.ndarray, least: int = 1) -> tuple[i
     best: tuple[float, np.ndarray, tuple[slice, slice], bool] | None = None
     for wrong, positive in ((truth & ~mask, True), (mask & ~truth, False)):
         for region in regionprops(label(wrong, connectivity=1)):
-            if region.area >= least and (best is None or region.area > best[0]):
+            if best is None or region.area > best[0]:
                 best = region.area, region.image, region.slice, positive
     if best is None:
         return None
@@ -103,9 +102,7 @@ class CorrectErrord(MapTransform):
         return d
 
 
-def put_click(
-    inputs: torch.Tensor, mask: np.ndarray, click: Sequence | None, jitter: float = 0.0, sigma: float = SIGMA
-) -> torch.Tensor:
+def put_click(inputs: torch.Tensor, mask: np.ndarray, click: Sequence | None, jitter: float = 0.0) -> torch.Tensor:
     """The network's input with another mask to correct and one more click.
 
     Args:
@@ -113,12 +110,11 @@ def put_click(
         mask: (H, W) bool.
         click: row, column, and whether it is inside the effusion; None for no further click.
         jitter: largest random shift along each axis, in pixels.
-        sigma: width of a click in pixels.
     """
     inputs = inputs.clone()
     inputs[MASK] = torch.from_numpy(mask.astype(np.float32))
     if click is not None:
         row, column = np.add(click[:2], np.random.uniform(-jitter, jitter, 2) if jitter else 0)
         channel = POSITIVE if click[2] else NEGATIVE
-        inputs[channel] = add_click(inputs[channel], float(row), float(column), sigma)
+        inputs[channel] = add_click(inputs[channel], float(row), float(column))
     return inputs

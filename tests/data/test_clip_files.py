@@ -125,8 +125,8 @@ VIDEOS = {
 def test_videos_come_back_in_order_within_tolerance(name, grey, tmp_path):
     frames = np.repeat(np.concatenate([grey[:6], 255 - grey[6:]])[..., None], 3, axis=3)
     path = save_video(frames, tmp_path / name, *VIDEOS[name], b="4000k", g="5")
-    clip = open_clip(path, (0.4, 0.3))
-    assert (len(clip), clip.size, clip.spacing, clip.notes) == (COUNT, (96, 130), (0.4, 0.3), ())
+    clip = open_clip(path)
+    assert (len(clip), clip.size, clip.spacing, clip.notes) == (COUNT, (96, 130), None, ())
     np.testing.assert_allclose(clip.times_ms, np.arange(COUNT) * 40, atol=1)
     decoded = list(clip.frames())
     for place, frame in enumerate(decoded):
@@ -216,13 +216,6 @@ def test_pixel_size_of_nrrd_metaimage_and_imagej(grey, tmp_path):
     assert clip.spacing == pytest.approx((0.4, 0.3), rel=1e-3) and clip.times_ms[:2] == (0, 50)
     save_pictures(grey, tmp_path / "dpi.tif", dpi=(72, 72))
     assert open_clip(tmp_path / "dpi.tif").spacing is None
-
-
-def test_given_pixel_size_never_overrides_the_files_own(grey, tmp_path):
-    path = save_itk(grey, tmp_path / "clip.nrrd")
-    assert open_clip(path, (0.4, 0.3)).spacing == pytest.approx((0.4, 0.3))
-    with pytest.raises(FrameError, match=r"clip.nrrd: states a pixel size of 0.4 x 0.3 mm, not 0.5 x 0.5 mm"):
-        open_clip(path, (0.5, 0.5))
 
 
 def test_single_pictures_are_clips_of_one_frame(colour, grey, tmp_path):

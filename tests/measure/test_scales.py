@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from pe_monai.measure import SCALES, Scale, grade
+from pe_monai.measure import SCALES, Scale, find_scale
 
 
 @pytest.mark.parametrize(
@@ -24,20 +24,20 @@ from pe_monai.measure import SCALES, Scale, grade
     ],
 )
 def test_grades(thickness, esc, acep):
-    assert grade(thickness) == grade(thickness, "esc2015") == esc
-    assert grade(thickness, "acep") == acep
+    assert SCALES["esc2015"].grade(thickness) == esc
+    assert SCALES["acep"].grade(thickness) == acep
 
 
 @pytest.mark.parametrize("thickness", [-1, math.nan, math.inf])
 def test_no_thickness(thickness):
     with pytest.raises(ValueError, match="thickness_mm must be 0 or more"):
-        grade(thickness)
+        SCALES["esc2015"].grade(thickness)
 
 
 def test_scales_say_where_they_come_from():
     assert all(scale.source and scale.name for scale in SCALES.values())
     with pytest.raises(ValueError, match="scale must be one of esc2015, acep, got 'asda'"):
-        grade(5, "asda")
+        find_scale("asda")
 
 
 def test_a_scale_must_be_whole():

@@ -32,8 +32,8 @@ def test_a_frame_that_cannot_be_used_has_no_thickness(tmp_path):
     noise = np.random.default_rng(0).integers(0, 200, (3, *SIZE), np.uint8)
     first, *rest = map(Image.fromarray, noise)
     first.save(tmp_path / "a.tif", save_all=True, append_images=rest)
-    clip, predictor = open_clip(tmp_path / "a.tif", (0.5, 0.5)), SimpleNamespace(predict_clip=predict)
-    seen = segment_clip(clip, predictor, StudyOptions(), tmp_path)
+    clip, predictor = open_clip(tmp_path / "a.tif"), SimpleNamespace(predict_clip=predict)
+    seen = segment_clip(clip, predictor, StudyOptions(spacing=(0.5, 0.5)), tmp_path)
     write_files(tmp_path, seen, StudyOptions(), {"clip": "a"}, {})
     with (tmp_path / "frames.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
