@@ -164,14 +164,17 @@ class Models:
             shutil.rmtree(left, ignore_errors=True)
         partial = self.folder / f".partial-{os.getpid()}"
         partial.mkdir()
-        shutil.copy(weights, partial / "model.pt")
-        digest = record_hash(partial / "model.pt")
-        name = f"{number:04d}-{digest[:8]}"
-        trained = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        current = {**info, "name": name, "sha256": digest, "trained": trained}
-        text = json.dumps(current, indent=2) + "\n"
-        (partial / "info.json").write_text(text, encoding="utf-8")
-        partial.replace(self.folder / name)
+        try:
+            shutil.copy(weights, partial / "model.pt")
+            digest = record_hash(partial / "model.pt")
+            name = f"{number:04d}-{digest[:8]}"
+            trained = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            current = {**info, "name": name, "sha256": digest, "trained": trained}
+            text = json.dumps(current, indent=2) + "\n"
+            (partial / "info.json").write_text(text, encoding="utf-8")
+            partial.replace(self.folder / name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)  # half of it would take the room of labels
         write_text_whole(self.folder / "current.json", text)
         return self.version
 

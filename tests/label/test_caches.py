@@ -50,3 +50,15 @@ def test_who_has_a_damaged_version_is_told_how_to_go_back(tmp_path):
         models.Models(tmp_path, device="cpu").predictor()
     (tmp_path / "current.json").unlink()
     assert models.Models(tmp_path, device="cpu").predictor()[0] == "shipped"
+
+
+def test_a_version_for_which_there_is_no_room_leaves_nothing(tmp_path, monkeypatch):
+    def fill_up(path):
+        assert path.is_file()
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "trained.pt").write_bytes(b"weights")
+    monkeypatch.setattr(models, "record_hash", fill_up)
+    with pytest.raises(OSError, match="No space left"):
+        models.Models(tmp_path / "models").add(tmp_path / "trained.pt", {})
+    assert not list((tmp_path / "models").iterdir())
