@@ -31,7 +31,12 @@ def save_whole(content: Any, path: str | Path) -> None:
 
     def save(partial: Path) -> None:
         with partial.open("wb") as file:
-            torch.save(content, file)
+            try:
+                torch.save(content, file)
+            except RuntimeError as e:  # which says nothing of a full disk
+                if isinstance(e.__context__, OSError):
+                    raise e.__context__ from None
+                raise
             file.flush()
             os.fsync(file.fileno())
 

@@ -173,3 +173,15 @@ def test_halves_that_killed_trainings_left_go_with_the_next_checkpoint(tmp_path)
         path.write_bytes(b"half")
     save_whole({}, tmp_path / "last.pt")
     assert {path.name for path in tmp_path.iterdir()} == {"last.pt", at_work.name, other.name}
+
+
+def test_what_the_disk_says_is_said(tmp_path):
+    resource = pytest.importorskip("resource", reason="no limits here")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))  # as a full disk, torch would say "unexpected pos"
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_whole(torch.zeros(1 << 20), tmp_path / "model.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
