@@ -16,6 +16,20 @@ import pytest
 from label_service import Server, chromium, fill, keep, serve
 
 PASSWORDS = {"ann": ("secret", ["monailabel-annotator", "monailabel-user"]), "visitor": ("visit", [])}
+# a login that does not arrive, and a request from before it that is refused only after it
+LATE = """
+const ask = window.fetch;
+let lost = false;
+window.fetch = (path, options) => {
+  if (path === "auth/token" && !lost) {
+    lost = true;
+    return Promise.reject(new TypeError("Failed to fetch"));
+  }
+  if (path !== "effusion/status" || window.late) return ask(path, options);
+  return new Promise((resolve) => (window.late = () => resolve(new Response("", { status: 401 }))));
+};
+import("/page/api.js").then((api) => api.get("effusion/status").then((status) => (window.told = status.version)));
+"""
 pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
 
 
@@ -186,7 +200,7 @@ def test_a_realm_that_hangs_holds_up_nobody_else(guarded):
 
 
 @pytest.mark.slow
-def test_the_page_asks_for_a_login_until_it_is_right(guarded):
+def test_the_page_asks_for_a_login_until_it_is_right(guarded, keys):
     browser = chromium()
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -204,5 +218,24 @@ def test_the_page_asks_for_a_login_until_it_is_right(guarded):
             keep(browser, f"login_{password}")
         WebDriverWait(browser, 20).until(lambda _: browser.find_elements("css selector", '[data-id="stillb_001"]'))
         assert not dialog.is_displayed()
+
+        ran_out = token(keys[0], "ann", PASSWORDS["ann"][1], seconds=-60)
+        browser.execute_script("sessionStorage.setItem('token', arguments[0])", ran_out)
+        browser.refresh()
+        dialog = browser.find_element("id", "login")
+        WebDriverWait(browser, 20).until(lambda _: dialog.is_displayed())
+        browser.execute_script(LATE)
+        for expected in ("does not answer", ""):
+            browser.find_element("id", "user").clear()
+            browser.find_element("id", "user").send_keys("ann")
+            browser.find_element("id", "password").send_keys("secret")
+            dialog.find_element("tag name", "button").click()
+            if expected:
+                WebDriverWait(browser, 20).until(lambda _: expected in browser.find_element("id", "refused").text)  # noqa: B023
+        WebDriverWait(browser, 20).until(lambda _: browser.find_elements("css selector", '[data-id="stillb_001"]'))
+        browser.execute_script("late()")
+        WebDriverWait(browser, 20).until(lambda _: browser.execute_script("return window.told") == "shipped")
+        assert not dialog.is_displayed()
+        assert browser.execute_script("return document.getElementById('refused').textContent") == ""
     finally:
         browser.quit()

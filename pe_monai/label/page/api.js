@@ -14,11 +14,13 @@ export async function request(path, options = {}) {
     headers["Content-Type"] = "application/json";
     options = { ...options, body: JSON.stringify(options.json) };
   }
+  const sent = token;
   const answer = await fetch(path, { ...options, headers }).catch(() => {
     throw new Error("the server does not answer");
   });
   if (answer.status === 401) {
-    await (asking ??= login().finally(() => (asking = null)));
+    // unless it was on its way during a login
+    if (token === sent) await (asking ??= login().finally(() => (asking = null)));
     return request(path, options);
   }
   if (!answer.ok) {
@@ -61,7 +63,7 @@ export async function saveLabel(image, blob, replaces, draft) {
 }
 
 function login() {
-  const dialog = document.getElementById("login");
+  const [dialog, refused] = ["login", "refused"].map((id) => document.getElementById(id));
   return new Promise((resolve) => {
     dialog.onclose = async () => {
       const body = new URLSearchParams({
@@ -69,12 +71,13 @@ function login() {
         password: document.getElementById("password").value,
       });
       document.getElementById("password").value = "";
-      const answer = await fetch("auth/token", { method: "POST", body });
-      if (!answer.ok) {
-        const detail = await answer.json().then((body) => body.detail, () => answer.statusText);
-        document.getElementById("refused").textContent = String(detail);
+      const answer = await fetch("auth/token", { method: "POST", body }).catch(() => null);
+      if (!answer?.ok) {
+        const detail = await answer?.json().then((body) => body.detail, () => answer.statusText);
+        refused.textContent = String(detail ?? "the server does not answer");
         return dialog.showModal();
       }
+      refused.textContent = "";
       token = (await answer.json()).access_token;
       sessionStorage.setItem("token", token);
       resolve();
