@@ -35,6 +35,8 @@ ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # what params may not say otherwise than the request's address
 _OURS = {"model", "image"}
+# what the server says of an image, which no note replaces: 3D Slicer writes a file of this name
+_KNOWN = {"id", "weight", "strategy", "name", "checksum", "clip", "frame", "spacing_mm"}
 _TYPES = {".png": "image/png"}
 # MetaImage is a header that may name any file of this machine as its pixels, and so may NRRD (:func:`checked`)
 _TAKEN = tuple(suffix for suffix in SUFFIXES if suffix not in (".mha", ".mhd"))
@@ -163,7 +165,8 @@ def choose(strategy: str, params: dict | None = None, user: Any = USER) -> dict[
 def note_image(image: str, info: Annotated[str, Form()] = "{}", user: Any = ANNOTATOR) -> None:
     """Note something about an image, for as long as the server runs."""
     by = {"user": user.username} if user.username else {}
-    app_instance().datastore().update_image_info(image, {**read_json(info), **by})
+    notes = {key: value for key, value in read_json(info).items() if key not in _KNOWN}
+    app_instance().datastore().update_image_info(image, {**notes, **by})
 
 
 @router.put("/datastore/label/info", tags=["Datastore"], dependencies=[ANNOTATOR])

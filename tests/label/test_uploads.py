@@ -196,8 +196,13 @@ def test_the_name_of_an_upload_does_not_matter(label_server, name):
 
 def test_notes_are_kept(label_server):
     address = f"{label_server.url}/datastore/image/info?image=stillb_001"
-    assert requests.put(address, data={"info": json.dumps({"seen": "by me"})}, timeout=60).ok
-    assert requests.get(address, timeout=60).json()["seen"] == "by me"
+    before = requests.get(address, timeout=60).json()
+    noted = {"seen": "by me", "name": "../../evil.png", "id": "stilla_001", "strategy": "mine", "clip": 5}
+    assert requests.put(address, data={"info": json.dumps(noted)}, timeout=60).ok
+    after = requests.get(address, timeout=60).json()
+    assert after.pop("seen") == "by me" and {**after, "user": ""} == {**before, "user": ""}
+    chosen = requests.post(f"{label_server.url}/activelearning/first", json={}, timeout=60)
+    assert chosen.ok and chosen.json()["name"] != "../../evil.png"
 
 
 def test_requests_of_monai_label_wait_beside_the_loop():
