@@ -128,14 +128,15 @@ async def _check_task(request: Request, run_sync: bool = False, user: Any = rout
     so that nobody learns before the login which models there are.
     """
     kind = request.scope["route"].path.split("/")[1]
-    for name in request.path_params.values():
-        app_instance().check_task(kind, name)
+    name = "method" if kind == "scoring" else "model"
     if run_sync:
         raise HTTPException(400, "run_sync is not offered: a task runs beside the server; ask how it is going by GET.")
     asked = routes.read_json((await request.body()).decode(errors="replace"))
     if len(json.dumps(asked)) > _MOST_ASKED:
         raise HTTPException(400, "that is too much for one task; name fewer images, or all, labeled or unlabeled.")
-    for given in (asked, *(value for value in asked.values() if isinstance(value, dict))):  # for each by its name
+    for given in (request.path_params, asked, *(value for value in asked.values() if isinstance(value, dict))):
+        if name in given:  # in the address, or in what is asked, which replaces it
+            app_instance().check_task(kind, str(given[name]))
         if "bundle_path" in given:  # MONAI Label lets the task import from that folder, whoever filled it
             raise HTTPException(400, "bundle_path: no folder of a request is used.")
         gpus = given.get("gpus") or "all"  # goes into the environment of the task
