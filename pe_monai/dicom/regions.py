@@ -143,12 +143,11 @@ def _distinct(regions: list[Region]) -> list[Region]:
         place = next((n for n, other in enumerate(kept) if region.overlap(other) > _OVERLAP), None)
         if place is None:
             kept.append(region)
-        elif (
-            region.box == kept[place].box
-            and region.kind == kept[place].kind
-            and not same_spacing(region.spacing, kept[place].spacing)
-        ):
-            kept[place] = replace(kept[place], spacing=None)
+            continue
+        whole = kept[place]
+        is_inset = region.area < whole.area and region.overlap(whole) == 1
+        if region.kind == whole.kind and not is_inset and not same_spacing(region.spacing, whole.spacing):
+            kept[place] = replace(whole, spacing=None)
     return sorted(kept, key=lambda region: (region.left, region.top))
 
 

@@ -82,6 +82,14 @@ def test_the_same_region_twice():
     assert view.spacing is None
 
 
+def test_regions_that_overlap_and_contradict_each_other():
+    left, right = (0, 0, 199, 199), (60, 0, 299, 199)
+    assert find_views(image(region(left), region(right)))[0].spacing == (0.5, 0.25)
+    assert find_views(image(region(left), region(right, (0.5, 0.5))))[0].spacing is None
+    inset = region((20, 20, 99, 99), (1, 1))  # a small picture in the picture says nothing of the large one
+    assert find_views(image(region(), inset))[0].spacing == (0.5, 0.25)
+
+
 def test_doppler_and_m_mode():
     for shape, data, words in ((3, 3, "spectral Doppler"), (2, 1, "M-mode"), (1, 2, "colour Doppler")):
         with pytest.raises(FrameError, match=words):
