@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pynetdicom
@@ -48,6 +49,7 @@ TRANSFER_SYNTAXES = (
     uid.JPEG2000,
     uid.HTJ2K,
 )
+LARGEST_PDU = 1 << 20  # bytes; pixels come in far smaller ones, as every association is told
 STALE = 600  # seconds without a byte; the network's timeout is far below
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
 
@@ -103,6 +105,7 @@ class Receiver:
         pynetdicom._config.STORE_RECV_CHUNKED_DATASET = True
         tempfile.tempdir = str(self._queue.scratch)
         handlers = [
+            (evt.EVT_CONN_OPEN, lambda event: _limit_receiving(event.assoc.dul.socket, self._ae.network_timeout)),
             (evt.EVT_PDU_RECV, self._count),
             (evt.EVT_C_STORE, self._store),
             *((event, self._end) for event in (evt.EVT_RELEASED, evt.EVT_ABORTED, evt.EVT_CONN_CLOSE)),
@@ -185,3 +188,28 @@ class Receiver:
             self._queue.submit(entry)
         if visit.studies:
             self._on_study()
+
+
+def _limit_receiving(connection: Any, seconds: float) -> None:
+    """Have what a peer has begun to send come in time, or be given up.
+
+    pynetdicom has a limit to the silence between messages (PDUs), but for one that broke off within it waits for ever,
+    and takes one of any length into memory: ten cables pulled while a clip is sent, and nobody can send any more.
+    """
+
+    def receive(count: int) -> bytearray:
+        if count > LARGEST_PDU:
+            raise OSError(f"a PDU of {count} bytes, more than {LARGEST_PDU}")
+        received, end_by = bytearray(), time.monotonic() + seconds
+        try:
+            while len(received) < count:
+                connection.socket.settimeout(max(0.001, end_by - time.monotonic()))
+                part = connection.socket.recv(min(count - len(received), 1 << 16))
+                if not part:
+                    break
+                received += part
+        finally:
+            connection.socket.settimeout(seconds)
+        return received
+
+    connection.recv = receive
