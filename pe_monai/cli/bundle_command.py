@@ -53,7 +53,7 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
     from monai.bundle import run
 
     from pe_monai.errors import BundleError
-    from pe_monai.experiment.rows import unknown_ids
+    from pe_monai.experiment.rows import unknown_ids, why_unvalidated
     from pe_monai.paths import bundle_dir, configs_dir
 
     bundle = Path(options.bundle) if options.bundle else bundle_dir()
@@ -76,6 +76,8 @@ def run_bundle(options: argparse.Namespace, configs: list[str], run_id: str, **o
         logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
     if unknown := unknown_ids(files, overrides):
         raise BundleError(f"{unknown[0]}: no such id in {', '.join(file.name for file in files)}; check its spelling.")
+    if run_id == "training" and (reason := why_unvalidated(files, overrides)):
+        raise BundleError(reason)
     logging_file = bundle / "configs" / "logging.conf"
     run(
         run_id=run_id,

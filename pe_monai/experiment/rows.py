@@ -133,6 +133,19 @@ def unknown_ids(files: Sequence[Path], names: Iterable[str]) -> list[str]:
     return [name for name in names if name.partition("#")[0] not in config]
 
 
+def why_unvalidated(files: Sequence[Path], settings: Mapping[str, Any]) -> str:
+    """Why no epoch of a training would be validated, so that it kept no weights; empty where one is.
+
+    Raises:
+        BundleError: one of the configs cannot be read.
+    """
+    config = read_stack(files)
+    interval, epochs = (settings.get(name, config.get(name)) for name in ("val_interval", "max_epochs"))
+    if not (isinstance(interval, int) and isinstance(epochs, int) and interval > epochs > 0):
+        return ""
+    return f"with val_interval {interval} none of {epochs} epochs is validated; set it to at most max_epochs."
+
+
 def settings_hash(files: Sequence[Path], settings: Mapping[str, Any]) -> str:
     """SHA-256 of all that a run depends on: contents of its configs, settings, and this package's version."""
     contents = [ConfigParser.load_config_file(str(file)) for file in files]

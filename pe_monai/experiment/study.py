@@ -23,7 +23,7 @@ from pe_monai.experiment.figures import make_figures
 from pe_monai.experiment.page import write_report
 from pe_monai.experiment.panels import draw_panel
 from pe_monai.experiment.result import Result, read_result
-from pe_monai.experiment.rows import Row, find_rows, read_stack, require_packages, unknown_ids
+from pe_monai.experiment.rows import Row, find_rows, require_packages, unknown_ids, why_unvalidated
 from pe_monai.experiment.runs import OF_STUDY, OF_TRAINING, TEMPERATURE, Launch, Run, RunError, launch_logged, only_one
 from pe_monai.experiment.table import Column, Table
 from pe_monai.experiment.tables import make_tables
@@ -129,13 +129,8 @@ def _check_settings(plan: Plan) -> None:
     for row in plan.rows:
         if unknown := unknown_ids(row.configs("train.json", "evaluate.json", budget=plan.budget), plan.settings):
             raise BundleError(f"--set {unknown[0]}: no such id in the configs of {row.name}; check its spelling.")
-        config = read_stack(row.configs("train.json", budget=plan.budget))
-        interval, epochs = (plan.settings.get(name, config.get(name)) for name in ("val_interval", "max_epochs"))
-        if isinstance(interval, int) and isinstance(epochs, int) and interval > epochs:
-            raise BundleError(
-                f"{row.name}: with val_interval {interval} none of {epochs} epochs is validated; set it to at most "
-                "max_epochs."
-            )
+        if reason := why_unvalidated(row.configs("train.json", budget=plan.budget), plan.settings):
+            raise BundleError(f"{row.name}: {reason}")
 
 
 def _datalist(plan: Plan, protocol: str) -> Datalist:

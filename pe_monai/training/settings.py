@@ -23,10 +23,10 @@ def check_settings(
     learning_rate: Any,
     weight_decay: Any,
 ) -> None:
-    """Refuse a training that could not begin, or would end without weights; see ``train.json`` for the settings.
+    """Refuse a training that could not begin, or would end at once; see ``train.json`` for the settings.
 
     Raises:
-        BundleError: a number is none or out of its range, or no epoch would be validated; names the setting.
+        BundleError: a number is none or out of its range; names the setting.
         DeviceError: there is no such device here.
     """
     usable_device(device)
@@ -40,11 +40,6 @@ def check_settings(
         raise BundleError(f"learning_rate is {learning_rate!r}; give a number above 0, such as 0.002.")
     if not _is_number(weight_decay) or weight_decay < 0:
         raise BundleError(f"weight_decay is {weight_decay!r}; give 0 or a number above it.")
-    if val_interval > max_epochs:
-        raise BundleError(
-            f"with val_interval {val_interval} none of {max_epochs} epochs is validated, so no weights would be kept; "
-            "set it to at most max_epochs."
-        )
 
 
 def _is_number(value: Any) -> bool:
