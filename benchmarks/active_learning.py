@@ -28,6 +28,7 @@ from torch.utils.data import Subset
 
 from benchmarks.learning_curves import STRATEGIES, draw, read_rounds, tables, write_rounds
 from pe_monai import __version__
+from pe_monai.cli.arguments import positive
 from pe_monai.cli.bundle_command import parse_settings
 from pe_monai.data import load_datalist, write_whole
 from pe_monai.evaluation import EvaluationReport, eval_metrics, summarise
@@ -166,8 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="data set's folder")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder of rounds and curves")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="(default: 0 1 2)")
-    parser.add_argument("--clips", type=int, nargs="+", default=[20, 40, 80, 160], metavar="N", help="labelled clips")
-    parser.add_argument("--steps", type=int, default=400, metavar="N", help="of each training (default: 400)")
+    parser.add_argument("--clips", type=positive, nargs="+", default=[20, 40, 80, 160], metavar="N", help="labelled")
+    parser.add_argument("--steps", type=positive, default=400, metavar="N", help="of each training (default: 400)")
     parser.add_argument("--set", nargs="+", default=[], metavar="ID=VALUE", help="values for ids of the configs")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

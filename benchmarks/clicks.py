@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pe_monai.cli.arguments import positive
 from pe_monai.data import load_datalist
 from pe_monai.evaluation.scores import MIN_PIXELS
 from pe_monai.interactive import InteractivePredictor
@@ -24,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="data set's folder")
     parser.add_argument("--weights", help="weights of the interactive network (default: those that ship)")
-    parser.add_argument("--every", type=int, default=1, help="judge by every Nth frame (default: 1)")
+    parser.add_argument("--every", type=positive, default=1, help="judge by every Nth frame (default: 1)")
     parser.add_argument("--first", type=int, default=0, help="number of the first frame, from 0 (default: 0)")
     parser.add_argument("--clicks", type=int, default=10, help="clicks for each frame (default: 10)")
     options = parser.parse_args()

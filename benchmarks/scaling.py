@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 from benchmarks.timing import table
+from pe_monai.cli.arguments import positive
 from pe_monai.data import write_phantom_dataset
+from pe_monai.experiment.runs import reason_of
 from pe_monai.paths import bundle_dir, configs_dir
 
 
@@ -22,8 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--data", metavar="DATA", help="data set's folder (default: phantoms)")
     parser.add_argument("--config", metavar="NAME", default="phantom", help="overlay in configs/ (default: phantom)")
-    parser.add_argument("--epochs", type=int, default=4, metavar="N", help="epochs that are timed (default: 4)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each (default: 3)")
+    parser.add_argument("--epochs", type=positive, default=4, metavar="N", help="epochs that are timed (default: 4)")
+    parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="turns of each (default: 3)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or str(write_phantom_dataset(Path(folder) / "phantoms", folds=(1, 8), clips_per_fold=12))
@@ -56,7 +58,9 @@ def _train(processes: int, config: str, data: str, epochs: int, folder: str) -> 
     started = time.perf_counter()
     run = subprocess.run(command, cwd=bundle_dir(), env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
-        sys.exit(f"a training by {processes} processes failed: {run.stderr.strip().splitlines()[-1]}")
+        log = Path(folder) / "failed.log"
+        log.write_text(run.stderr, encoding="utf-8")
+        sys.exit(f"a training by {processes} processes failed: {reason_of(log)}")
     return time.perf_counter() - started
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from benchmarks.networks import compare_networks
 from benchmarks.timing import write_csv
 from benchmarks.whole_path import REFERENCE, compare_paths, predictors
+from pe_monai.cli.arguments import positive
 from pe_monai.data import load_datalist, phantom_frame, write_picture
 from pe_monai.inferers import has_fast_bf16
 from pe_monai.report.sheet import choose_frames
@@ -33,11 +34,11 @@ def main() -> None:
     parser.add_argument("--data", metavar="DATA", help="data set's folder (default: phantoms, and no Dice)")
     parser.add_argument("--bundle", metavar="DIR", help="MONAI bundle (default: the one that ships)")
     parser.add_argument("--exports", nargs="*", default=[], metavar="DIR", help="folders that 'pe_monai export' wrote")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of every runtime (default: one a core)")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each rival (default: 7)")
-    parser.add_argument("--frames", type=int, default=64, metavar="N", help="frames of the whole path (default: 64)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads of every runtime (default: one a core)")
+    parser.add_argument("--rounds", type=positive, default=7, metavar="N", help="turns of each rival (default: 7)")
+    parser.add_argument("--frames", type=positive, default=64, metavar="N", help="frames of the path (default: 64)")
     parser.add_argument("--calibrate", type=int, default=20, metavar="N", help="images to quantize with; 0: no int8")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that share the path; 1: none")
+    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="processes sharing the path; 1: none")
     parser.add_argument("--no-flip", action="store_true", help="also the whole path without averaging mirrored frames")
     parser.add_argument("--only", choices=("networks", "path"), help="one part alone")
     options = parser.parse_args()
