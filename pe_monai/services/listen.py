@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 SUCCESS, OUT_OF_RESOURCES, MISMATCH, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
 RETIRED = {"RetiredUltrasoundMultiFrame": RETIRED_MULTI_FRAME, "RetiredUltrasound": RETIRED_SINGLE_FRAME}
 # The first that a sender offers in one context is taken. A sender that offers several may encode again: native pixels
-# first, as decoding loses nothing, lossy ones last.
+# first, as decoding loses nothing, lossy ones last. Deflated ones are not taken: what unpacks to a thousand times its
+# size would fill the memory before anything is known of it.
 TRANSFER_SYNTAXES = (
     uid.ExplicitVRLittleEndian,
     uid.ImplicitVRLittleEndian,
-    uid.DeflatedExplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
     uid.RLELossless,
     uid.JPEGLosslessSV1,

@@ -15,7 +15,7 @@ from service_stubs import MULTI_FRAME, ultrasound
 
 pytest.importorskip("pynetdicom", reason="needs the extra 'dicom'")
 
-from pydicom.uid import ExplicitVRLittleEndian  # noqa: E402
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian  # noqa: E402
 from pynetdicom import AE, dimse_messages  # noqa: E402
 from pynetdicom.sop_class import Verification  # noqa: E402
 
@@ -52,6 +52,17 @@ def echo(receiver: Receiver) -> int | None:
     status = association.send_c_echo().get("Status")
     association.release()
     return status
+
+
+def test_deflated_objects_are_not_taken(tmp_path):
+    sender = AE("SENDER")
+    sender.add_requested_context(MULTI_FRAME, DeflatedExplicitVRLittleEndian)
+    sender.add_requested_context(MULTI_FRAME, [DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian])
+    with StudyQueue(tmp_path / "queue") as queue, Receiver(queue, "PE_MONAI", ("127.0.0.1", 0)) as receiver:
+        association = sender.associate("127.0.0.1", receiver.port, ae_title="PE_MONAI")
+        taken = [context.transfer_syntax for context in association.accepted_contexts]
+        association.release()
+    assert taken == [[ExplicitVRLittleEndian]]
 
 
 def drip(peer: socket.socket) -> None:
