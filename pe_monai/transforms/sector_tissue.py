@@ -138,8 +138,8 @@ def _main_tissue(value: np.ndarray, unit: float) -> tuple[np.ndarray, int, float
     """
     if value.min() == value.max():
         raise SectorNotFoundError(
-            f"no ultrasound sector: the frame of {value.shape[0]} x {value.shape[1]} pixels is constant "
-            f"(lowest channel {value.min()} everywhere); {_REMEDY}"
+            f"no ultrasound sector: the frame of {value.shape[0]} x {value.shape[1]} pixels is "
+            f"constant, or has a machine's panels alone; {_REMEDY}"
         )
     for scale in _SCALES:
         factor = max(1, round(2.0 * unit * scale))
