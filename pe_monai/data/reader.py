@@ -232,6 +232,8 @@ def itk_pixel_type(header: Any) -> Any:
         return itk.UC if is_uint8 else itk.F
     if channels == 3:
         return itk.RGBPixel[itk.UC] if is_uint8 else itk.Vector[itk.F, 3]
-    if channels == 4 and is_uint8:
+    kinds = header.GetMetaDataDictionary()
+    is_list = kinds.HasKey("NRRD_kinds[pixel]") and kinds["NRRD_kinds[pixel]"] == "list"  # as 3D Slicer stores frames
+    if channels == 4 and is_uint8 and not is_list:
         return itk.RGBAPixel[itk.UC]
-    raise FrameError(f"holds {channels} channels; give grey or RGB")
+    raise FrameError(f"holds {channels} channels; give grey or RGB, or frames in time as NRRD of the kind 'time'")

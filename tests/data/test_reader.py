@@ -307,6 +307,14 @@ def save_big_nifti_header(path) -> None:
     path.write_bytes(header.binaryblock + b"\0" * 16)
 
 
+def save_frame_list(path) -> None:
+    """Four frames as 3D Slicer stores them; not red, green, blue and alpha."""
+    header = (
+        f"NRRD0005\ntype: uint8\ndimension: 3\nsizes: 4 {WIDTH} {HEIGHT}\nkinds: list domain domain\nencoding: raw\n"
+    )
+    path.write_bytes(header.encode() + b"\n" + bytes(4 * WIDTH * HEIGHT))
+
+
 BAD = {
     "missing.png": (lambda path: None, "no such file"),
     "folder.png": (lambda path: path.mkdir(), "is a folder"),
@@ -324,6 +332,7 @@ BAD = {
     "clip.webp": (save_frames, "holds 3 frames"),
     "clip.nii.gz": (lambda path: save_nifti(np.zeros((WIDTH, HEIGHT, 30), np.uint8), path), "holds 30 frames"),
     "clip.nrrd": (lambda path: save_itk(np.zeros((30, HEIGHT, WIDTH), np.uint8), path), "holds 30 frames"),
+    "list.nrrd": (save_frame_list, "holds 4 channels"),
     "clip.dcm": (lambda path: save_itk(np.zeros((3, HEIGHT, WIDTH), np.uint8), path), "holds 3 frames"),
     "line.nii": (lambda path: save_nifti(np.zeros(40, np.uint8), path), "no picture"),
     "small.png": (lambda path: save_grey(np.zeros((15, 40), np.uint8), path), "at least 16"),
