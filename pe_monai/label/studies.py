@@ -201,7 +201,8 @@ class Studies:
                 if name.startswith("."):
                     continue
                 try:
-                    inside = path.resolve().is_relative_to(root)  # a link may point anywhere
+                    # a link may point anywhere, and to open a pipe is to wait for ever
+                    inside = path.is_file() and path.resolve().is_relative_to(root)
                     taken = inside and (path.suffix.lower() in VIDEO_SUFFIXES or reader.verify_suffix(path))
                 except (OSError, RuntimeError):  # it may not be read, or is a link in a circle
                     continue

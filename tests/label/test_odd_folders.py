@@ -63,6 +63,18 @@ def test_links_in_a_circle_or_to_nothing_are_passed_over(folder):
     assert Studies(folder).frames == before
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_frame(folder):
+    before = Studies(folder).frames
+    for name in ("pipe.tif", "pipe.png", "pipe"):
+        os.mkfifo(folder / name)
+    found = []
+    listing = threading.Thread(target=lambda: found.append(Studies(folder).frames), daemon=True)
+    listing.start()
+    listing.join(20)
+    assert found == [before]
+
+
 def test_a_file_that_may_not_be_read_is_passed_over(folder, monkeypatch):
     before = Studies(folder).frames
     for name in ("report", "scan.tif"):
