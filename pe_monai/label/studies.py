@@ -97,18 +97,20 @@ class Studies:
             name = long if shared[short.casefold()] > 1 else short
             if (before := names.get(file.as_posix())) in (short, long, f"{short}-{digest}", f"{long}-{digest}"):
                 name = before
-            length = [1]
+            length: list[int] | None = [1]
             if path.suffix.lower() not in SINGLE_SUFFIXES:
                 try:
                     status = path.stat()
                 except OSError:  # gone meanwhile, or a link to what is gone
                     continue
                 key = f"{file.as_posix()}|{status.st_size}|{status.st_mtime_ns}"
-                length = known[key] = lengths[key] if key in lengths else _count(path)
-            frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length)}
+                length = lengths[key] if key in lengths else _count(path)
+                if length is not None:
+                    known[key] = length
+            frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length or [])}
             if not taken.isdisjoint(frames):  # a/b.png beside a__b.png, or a picture called clip@001
                 name = f"{name}-{digest}"
-                frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length)}
+                frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length or [])}
             taken.update(frames)
             found[file], given[file.as_posix()] = frames, name
         used = set(given.values())
@@ -238,14 +240,23 @@ def open_file(path: Path) -> list[Clip]:
         raise FrameError(f"{path}: cannot be read ({e.strerror}); see who may read it.") from e
 
 
-def _count(path: Path) -> list[int]:
-    """Number of frames of each view of a file; none where it cannot be used, [] likewise for what is no ultrasound."""
+def _count(path: Path) -> list[int] | None:
+    """Number of frames of each view of a file; [] where it cannot be used or is no ultrasound.
+
+    None where that may change though the file does not: it may not be read, or what decodes videos is not installed.
+    """
+    error: BaseException | None
     try:
+        with path.open("rb"):
+            pass  # a stack that may not be read would count as a picture
         if is_dicom(path) or is_clip(path):
             return [len(clip) for clip in open_file(path)]
         return [1]
-    except (FrameError, OSError):
-        return []
+    except (FrameError, OSError) as e:
+        error = e
+    while error is not None and not isinstance(error, (OSError, ImportError)):
+        error = error.__cause__
+    return [] if error is None else None
 
 
 def _expand(name: str, path: Path, stem: str, lengths: list[int]) -> Iterator[Frame]:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -20,6 +22,7 @@ from pe_monai.label import labels, studies
 from pe_monai.label.groups import group_of
 from pe_monai.label.labels import Labels, OvertakenError
 from pe_monai.label.studies import Studies
+from pe_monai.studies.stacks import write_video
 
 
 @pytest.fixture
@@ -92,6 +95,25 @@ def test_a_file_that_may_not_be_read_is_passed_over(folder, monkeypatch):
     assert Studies(folder).frames == before
     with pytest.raises(FrameError, match="Permission denied"):
         studies.open_file(folder / "scan.tif")
+
+
+def test_a_clip_that_cannot_be_read_for_now_is_one_later(folder, monkeypatch):
+    pytest.importorskip("av")
+    write_video(folder / "film.mp4", iter([np.zeros((64, 64, 3), np.uint8)] * 3), 3, 40.0)
+    before, opened = Studies(folder).frames, Path.open
+    assert {"film@003", "beat@006"} <= before.keys()
+    (folder / ".pe_monai/clips.json").unlink()
+
+    def open_or_not(path, *how, **further):
+        if path.name == "beat.tif":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **further)
+
+    monkeypatch.setattr(Path, "open", open_or_not)
+    monkeypatch.setitem(sys.modules, "av", None)  # as where it is not installed
+    assert not {"film@003", "beat@006", "beat"} & Studies(folder).frames.keys()
+    monkeypatch.undo()
+    assert Studies(folder).frames == before
 
 
 def test_a_folder_that_is_read_only_is_listed(folder, monkeypatch):
