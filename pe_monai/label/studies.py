@@ -135,9 +135,13 @@ class Studies:
             # a clip is looked at in order, and seeking costs more than decoding on
             stop = frame.place + (_CHUNK if frame.clip else 1)
             siblings = {(other.view, other.place): (other.id, *stamp[1:]) for other in self._siblings(frame)}
-            for place, pixels in enumerate(clip.frames(frame.place, stop), start=frame.place):
-                if (frame.view, place) in siblings:
-                    self._decoded[siblings[frame.view, place]] = pixels
+            try:
+                for place, pixels in enumerate(clip.frames(frame.place, stop), start=frame.place):
+                    if (frame.view, place) in siblings:
+                        self._decoded[siblings[frame.view, place]] = pixels
+            except FrameError:
+                if stamp not in self._decoded:  # otherwise one further on is damaged, which nobody has asked for
+                    raise
             if stamp not in self._decoded:
                 raise FrameError(f"{frame.path}: its frame {frame.place + 1} cannot be decoded; export it again.")
             pixels = self._decoded[stamp]

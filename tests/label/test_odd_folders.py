@@ -97,6 +97,26 @@ def test_a_file_that_may_not_be_read_is_passed_over(folder, monkeypatch):
         studies.open_file(folder / "scan.tif")
 
 
+def test_a_damaged_frame_of_a_clip_costs_only_itself(folder):
+    path = folder / "damaged.tif"
+    first, *others = [Image.new("L", (40, 30), value) for value in range(6)]
+    first.save(path, save_all=True, append_images=others, compression="tiff_adobe_deflate")
+    with Image.open(path) as picture:
+        picture.seek(3)
+        start = picture.tag_v2[273][0]
+    content = bytearray(path.read_bytes())
+    content[start : start + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    for number in range(1, 7):
+        found = Studies(folder)  # that has decoded nothing yet
+        frame = found.frames[f"damaged@{number:03d}"]
+        if number == 4:
+            with pytest.raises(FrameError, match="frame 4 cannot be read"):
+                found.pixels(frame)
+        else:
+            assert (found.pixels(frame) == number - 1).all()
+
+
 def test_a_clip_that_cannot_be_read_for_now_is_one_later(folder, monkeypatch):
     pytest.importorskip("av")
     write_video(folder / "film.mp4", iter([np.zeros((64, 64, 3), np.uint8)] * 3), 3, 40.0)
