@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pe_monai.data import write_map, write_picture
-from pe_monai.data.reader import PICTURE_SUFFIXES, SUFFIXES, FrameReader
+from pe_monai.data.reader import PICTURE_SUFFIXES, SUFFIXES, FrameReader, is_dicom
 from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
 from pe_monai.measure.mask_files import read_mask
@@ -181,6 +181,8 @@ def read_label(path: Path, size: tuple[int, int], affine: np.ndarray) -> np.ndar
     Raises:
         FrameError: as :func:`pe_monai.measure.mask_files.read_mask` does.
     """
+    if is_dicom(path):  # or has a name without a suffix, which is taken for DICOM
+        raise FrameError(f"{path}: send a label as PNG, NIfTI or NRRD, under a name that ends so; DICOM is not taken.")
     return _placed(path, read_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE)), affine)
 
 

@@ -12,6 +12,7 @@ import time
 import nibabel
 import numpy as np
 import pytest
+from label_service import png
 from PIL import Image
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -192,6 +193,14 @@ def test_the_name_of_an_upload_does_not_matter(label_server, name):
     params = {"session_id": session.json()["session_id"], "output": "image"}
     answer = requests.post(f"{label_server.url}/infer/effusion", params=params, data={"params": "{}"}, timeout=60)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["label", "label.dcm"])
+def test_a_label_without_a_suffix_is_told_which_to_have(label_server, name):
+    body = png(np.zeros((224, 320), np.uint8))
+    address = f"{label_server.url}/datastore/label?image=stillb_001&tag=odd"
+    answer = requests.put(address, files={"label": (name, body)}, timeout=60)
+    assert answer.status_code == 400 and "under a name that ends so" in answer.json()["detail"]
 
 
 def test_notes_are_kept(label_server):
