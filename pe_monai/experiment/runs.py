@@ -224,10 +224,11 @@ def _write(marker: Path, content: Mapping[str, Any]) -> None:
 
 
 def reason_of(log: Path) -> str:
-    """Why a command failed: the error at the bottom of the chain, which Python prints first, or the last line."""
+    """Why a command failed: this package's own word, the error at the bottom of the chain, or the last line."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "no log"
-    errors = [line for line in lines if _ERROR_LINE.match(line)]
+    errors = [line for line in lines if _ERROR_LINE.match(line)]  # Python prints the bottom of a chain first
+    errors = [line for line in reversed(errors) if line.startswith("pe_monai.errors.")] or errors
     return next((line.strip()[:300] for line in (*errors, *reversed(lines)) if line.strip()), "no output")

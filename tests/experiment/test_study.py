@@ -279,6 +279,9 @@ def test_a_failed_run_tells_the_cause_and_not_what_wraps_it(tmp_path):
     assert reason_of(log) == "pe_monai.errors.FrameError: a.png: is no picture; remove it."
     log.write_text("starting\nKilled\n\n")
     assert reason_of(log) == "Killed"
+    chain = ("AssertionError: Torch not compiled with CUDA enabled", "pe_monai.errors.DeviceError: no cuda:0.")
+    log.write_text("\n".join((*chain, "RuntimeError: Failed to evaluate ConfigExpression:")), encoding="utf-8")
+    assert reason_of(log) == chain[1]
 
 
 def test_unknown_names_are_refused_with_what_there_is(phantom_root, tmp_path, capsys):
