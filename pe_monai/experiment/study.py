@@ -234,4 +234,6 @@ def _train_command(row: Row, plan: Plan) -> str:
     settings = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in plan.settings.items())
     # elsewhere than MONAI's default place, where the weights that ship lie
     places = f"--output_dir runs/{row.name} --ckpt_path runs/{row.name}/model.pt"
-    return f"python -m monai.bundle run training --config_file {files} --datalist PROTOCOL {places}{settings}"
+    # not the protocol's name: where the published test folds are absent, it would select on the frames tested here
+    datalist = shlex.quote(str(plan.output.resolve() / "datalists" / "PROTOCOL.json"))
+    return f"python -m monai.bundle run training --config_file {files} --datalist {datalist} {places}{settings}"

@@ -206,6 +206,8 @@ def test_commands_of_a_row_name_the_users_own_budget_and_the_temperature_of_the_
     assert json.loads(words[words.index("--config_file") + 1]) == files
     assert words[words.index("--network_def#channels") + 1] == "$[8, 16]"
     assert words[words.index("--ckpt_path") + 1] == "runs/paper_baseline/model.pt"  # not the weights that ship
+    # the frames of the study, where the protocol's own validation fold is tested on
+    assert words[words.index("--datalist") + 1] == str((plan.output / "datalists/PROTOCOL.json").resolve())
     words = shlex.split(_score_command(plan.rows[0], plan))
     assert str(own) in words and "temperature=1.0" in words and "spatial_size=[48, 64]" in words
     assert words[words.index("--weights") + 1] == str(plan.output / "runs/PROTOCOL/paper_baseline/model.pt")
