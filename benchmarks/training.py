@@ -16,6 +16,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from benchmarks.timing import in_turns, table
+from pe_monai.cli.arguments import positive
 from pe_monai.data import load_datalist, write_phantom_dataset
 from pe_monai.inferers import FrameInferer
 from pe_monai.networks import gradients
@@ -26,9 +27,9 @@ def main() -> None:
     """Print a table of ratios."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--data", metavar="DATA", help="data set's folder (default: phantoms)")
-    parser.add_argument("--frames", type=int, default=128, metavar="N", help="frames of an epoch (default: 128)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each (default: 5)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch (default: 1)")
+    parser.add_argument("--frames", type=positive, default=128, metavar="N", help="frames of an epoch (default: 128)")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns of each (default: 5)")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of PyTorch (default: 1)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.disable(logging.INFO)

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pe_monai.errors import WeightsError, one_line
-from pe_monai.whole import find_leftovers, write_text_whole, write_whole
+from pe_monai.whole import drop_partial, write_text_whole, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,7 @@ def save_whole(content: Any, path: str | Path) -> None:
     What killed ones left of it goes: each is as large as a checkpoint, and hidden.
     """
     path = Path(path)
-    for left in find_leftovers(path.parent, re.escape(path.name[-50:])):
-        left.unlink(missing_ok=True)
+    drop_partial(path.parent.glob(f".partial-*-{glob.escape(path.name[-50:])}"))
 
     def save(partial: Path) -> None:
         with partial.open("wb") as file:

@@ -100,7 +100,7 @@ def find_folders(path: Path) -> list[Path]:
 
 
 def find_leftovers(folder: Path, name: str) -> list[Path]:
-    """What killed runs of :func:`replace_folder` and :func:`write_whole` left; not what another process is filling.
+    """What killed runs of :func:`replace_folder` left; not what another process is filling.
 
     Args:
         folder: where to look.
