@@ -8,6 +8,7 @@ import argparse
 import logging
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
@@ -18,6 +19,8 @@ from monai.bundle import ConfigParser
 from benchmarks.timing import in_turns, table
 from pe_monai.cli.arguments import positive
 from pe_monai.data import load_datalist, write_phantom_dataset
+from pe_monai.devices import usable_device
+from pe_monai.errors import DeviceError
 from pe_monai.inferers import FrameInferer
 from pe_monai.networks import gradients
 from pe_monai.paths import bundle_dir, configs_dir
@@ -30,6 +33,7 @@ def main() -> None:
     parser.add_argument("--frames", type=positive, default=128, metavar="N", help="frames of an epoch (default: 128)")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns of each (default: 5)")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of PyTorch (default: 1)")
+    parser.add_argument("--device", type=_device, default="cpu", help="cpu or cuda (default: cpu)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.disable(logging.INFO)
@@ -37,21 +41,43 @@ def main() -> None:
         data = options.data or write_phantom_dataset(Path(folder) / "phantoms", folds=(1, 8), clips_per_fold=24)
         items = load_datalist("clip", "training", data)
         items = (items * (1 + options.frames // len(items)))[: options.frames]
-        bundle, batched = _bundle(items, f"{folder}/plain"), _bundle(items, f"{folder}/batched", "batched")
+        device = options.device
+        bundle = _bundle(items, f"{folder}/plain", device)
+        batched = _bundle(items, f"{folder}/batched", device, "batched")
         rivals = {
-            "bare loop, bf16 and channels-last": _bare(bundle, options.frames, fast=True),
+            "bare loop, bf16 and channels-last": _bare(bundle, options.frames, device, fast=True),
             "the bundle's epoch, its checkpoint and logs included": bundle.get_parsed_content("train#trainer").run,
             "the same with configs/batched.json": batched.get_parsed_content("train#trainer").run,
-            "bare loop, fp32, PyTorch's own layout and gradients": _bare(bundle, options.frames, fast=False),
+            "bare loop, fp32, PyTorch's own layout and gradients": _bare(bundle, options.frames, device, fast=False),
         }
+        rivals = {name: _to_the_end(run, device) for name, run in rivals.items()}
         times = in_turns(rivals, options.rounds, options.frames)
     first = next(iter(times.values()))
     rows = [[name, t.wall, t.wall / first.wall, t.cpu] for name, t in times.items()]
-    print(f"{options.frames} frames, {options.threads} threads. Medians of rivals run in turns.\n")
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{options.threads} threads"
+    print(f"{options.frames} frames, {where}. Medians of rivals run in turns.\n")
     print(table(["training", "ms a frame", "ratio", "CPU ms a frame"], rows))
 
 
-def _bundle(items: list[dict], folder: str, *overlays: str) -> ConfigParser:
+def _device(name: str) -> torch.device:
+    try:
+        return usable_device(name)
+    except DeviceError as e:
+        raise argparse.ArgumentTypeError(str(e)) from e
+
+
+def _to_the_end(run: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """A GPU is still at work when what asked for the work returns."""
+
+    def wait() -> None:
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return wait
+
+
+def _bundle(items: list[dict], folder: str, device: torch.device, *overlays: str) -> ConfigParser:
     """The bundle's training of one epoch over some frames, from the cache, without a validation."""
     parser = ConfigParser()
     files = [bundle_dir() / "configs" / "train.json", *(configs_dir() / f"{name}.json" for name in overlays)]
@@ -61,7 +87,7 @@ def _bundle(items: list[dict], folder: str, *overlays: str) -> ConfigParser:
             "bundle_root": str(bundle_dir()),
             "output_dir": f"{folder}/run",
             "ckpt_path": f"{folder}/model.pt",
-            "device": "$torch.device('cpu')",
+            "device": str(device),
             "max_epochs": 1,
             "train#dataset#data": items,
             "validate#dataset#data": items[:1],
@@ -72,21 +98,24 @@ def _bundle(items: list[dict], folder: str, *overlays: str) -> ConfigParser:
     return parser
 
 
-def _bare(bundle: ConfigParser, frames: int, fast: bool):
+def _bare(bundle: ConfigParser, frames: int, device: torch.device, fast: bool) -> Callable[[], None]:
     """Forward, backward and step alone, with the bundle's network, loss and optimizer settings."""
     network = bundle.get_parsed_content("network_def", instantiate=True)
-    network = network.to(memory_format=torch.channels_last if fast else torch.contiguous_format).train()
+    network = network.to(device, memory_format=torch.channels_last if fast else torch.contiguous_format).train()
     loss, batch = bundle.get_parsed_content("loss"), bundle.get_parsed_content("batch_size")
     optimizer = torch.optim.AdamW(network.parameters(), lr=bundle.get_parsed_content("learning_rate"))
     size = bundle.get_parsed_content("spatial_size")
-    image, label = torch.rand(batch, 1, *size), (torch.rand(batch, 1, *size) > 0.97).float()
+    image, label = (torch.rand(batch, 1, *size, device=device) for _ in range(2))
+    label = (label > 0.97).float()
     infer = FrameInferer() if fast else (lambda inputs, net: net(inputs))
 
     def run() -> None:
         with nullcontext() if fast else mock.patch.object(gradients, "are_cheaper", lambda x: False):
             for _ in range(frames // batch):
                 optimizer.zero_grad()
-                loss(infer(image, network), label).backward()
+                with torch.autocast("cuda", torch.bfloat16, enabled=fast and device.type == "cuda"):
+                    value = loss(infer(image, network), label)
+                value.backward()
                 optimizer.step()
 
     return run

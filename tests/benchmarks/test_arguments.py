@@ -42,6 +42,15 @@ def test_numbers_below_one_are_refused_by_name(monkeypatch, capsys, tmp_path, co
     assert not list(tmp_path.iterdir())
 
 
+def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
+    benchmark = importlib.import_module("benchmarks.training")
+    monkeypatch.setattr(sys, "argv", ["training", "--device", "cuda:99"])
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main()
+    assert "argument --device: device 'cuda:99' cannot be used here" in capsys.readouterr().err
+
+
 def test_why_a_training_failed_is_said(monkeypatch, tmp_path):
     """MONAI prints the chain of its own errors behind the one that a user can mend."""
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
