@@ -30,7 +30,7 @@ def test_full_disk_does_not_hold_back_what_was_acknowledged(tmp_path, monkeypatc
 
     sender = AE("SENDER")
     sender.add_requested_context(MULTI_FRAME, ExplicitVRLittleEndian)
-    sender.dimse_timeout = sender.network_timeout = 0.3
+    sender.dimse_timeout = sender.network_timeout = 1  # enough for the first answer on a busy machine
     with StudyQueue(tmp_path / "queue") as queue, Receiver(queue, "PE_MONAI", ("127.0.0.1", 0)) as receiver:
         association = sender.associate("127.0.0.1", receiver.port, ae_title="PE_MONAI")
         assert association.send_c_store(ultrasound("1.2.3", 1)).Status == 0
