@@ -7,11 +7,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
+from absl import logging as absl_logging
 
-from pe_monai.data import write_phantom_dataset
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch and what the tests start read it once: workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pe_monai.data import write_phantom_dataset  # noqa: E402
 
 
 def _is_local(address: object) -> bool:
@@ -40,6 +45,16 @@ def no_network():
 
             patch.setattr(socket.socket, name, guarded)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pytests_own_streams_stay_open():
+    """Give absl, which TensorBoard brings, a stream that it never closes.
+
+    It keeps the stderr of its import, and ``logging.config``, which a run of a bundle calls, closes every handler: were
+    that stderr what pytest catches output with, every later test would fail.
+    """
+    absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 
 @pytest.fixture(scope="session")
