@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import shutil
@@ -87,11 +88,16 @@ def answering(command: list[str], folder: Path, log: Path, **environment: str) -
 def fill(folder: Path) -> Path:
     """Three stills and a clip of six frames."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate("abc"):
-        Image.fromarray(phantom_still(number).image).save(folder / f"still{name}_001.png")
-    first, *others = [Image.fromarray(frame.image) for frame in phantom_clip(seed=3, frames=6, thickness_mm=14)]
-    first.save(folder / "beat.tif", save_all=True, append_images=others)
+    for name, (first, *others) in _pictures().items():
+        first.save(folder / name, **({"save_all": True, "append_images": others} if others else {}))
     return folder
+
+
+@functools.cache
+def _pictures() -> dict[str, list[Image.Image]]:
+    clip = phantom_clip(seed=3, frames=6, thickness_mm=14)
+    frames = {f"still{name}_001.png": [phantom_still(number)] for number, name in enumerate("abc")} | {"beat.tif": clip}
+    return {name: [Image.fromarray(frame.image) for frame in one] for name, one in frames.items()}
 
 
 def png(array: np.ndarray) -> bytes:

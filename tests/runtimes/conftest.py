@@ -1,10 +1,12 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A small bundle with random weights, and an export of it."""
+"""A small bundle with random weights, and exports of it."""
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,17 @@ def plain(small_bundle):
 
 
 @pytest.fixture(scope="session")
-def exported(plain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported") / "torchscript"
-    export_network(plain, "torchscript", "fp32", folder)
-    return folder
+def export_once(plain, tmp_path_factory) -> Callable[[str], tuple[dict, Path]]:
+    """Export in a format, once; what it returned and where it lies, alone in a folder; read only."""
+
+    @functools.cache
+    def export(kind: str) -> tuple[dict, Path]:
+        folder = tmp_path_factory.mktemp(kind) / "export"
+        return export_network(plain, kind, "fp32", folder), folder
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def exported(export_once) -> Path:
+    return export_once("torchscript")[1]

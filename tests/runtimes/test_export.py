@@ -40,11 +40,10 @@ def leave_out(folder, name):
 
 
 @pytest.mark.parametrize("kind", MODEL_FILES)
-def test_an_export_is_opened_and_gives_the_masks_of_pytorch(kind, plain, small_bundle, tmp_path):
+def test_an_export_is_opened_and_gives_the_masks_of_pytorch(kind, plain, small_bundle, export_once):
     pytest.importorskip(MODULES[kind])
-    folder = tmp_path / "export"
-    manifest = export_network(plain, kind, "fp32", folder)
-    assert files_below(tmp_path) == sorted(
+    manifest, folder = export_once(kind)
+    assert files_below(folder.parent) == sorted(
         ["export", "export.json", "inference.json", "metadata.json", *MODEL_FILES[kind]]
     )
     assert manifest == read_manifest(folder) and manifest["agreement"]["max_logit_difference"] <= 1e-4
@@ -67,10 +66,10 @@ def test_the_file_carries_its_metadata(plain, exported):
     assert extra["weights_sha256"].decode() == plain.weights_sha256
 
 
-def test_onnx_carries_its_metadata(plain, tmp_path):
+def test_onnx_carries_its_metadata(plain, export_once):
     onnx = pytest.importorskip("onnx")
-    export_network(plain, "onnx", "fp32", tmp_path / "onnx")
-    properties = {p.key: p.value for p in onnx.load(tmp_path / "onnx" / "model.onnx").metadata_props}
+    _, folder = export_once("onnx")
+    properties = {p.key: p.value for p in onnx.load(folder / "model.onnx").metadata_props}
     assert properties["weights_sha256"] == plain.weights_sha256 and json.loads(properties["metadata.json"])
 
 
