@@ -15,8 +15,8 @@ from pe_monai.networks.lite_backbone import BACKBONES
 
 
 def shallow_backbone() -> ImprovedUNet:
-    """With two of the blocks that repeat one another at most, since the ONNX exporter takes a second for each."""
-    with patch.dict(BACKBONES, efficientnet_lite0=(1.0, 0.5)):
+    """Of blocks that repeat one another it has two at most, since the ONNX exporter takes a second for each."""
+    with patch.dict(BACKBONES, efficientnet_lite0=(1.0, 0.3)):
         return ImprovedUNet(channels=(8, 8, 16, 16, 32), backbone="efficientnet_lite0")
 
 
