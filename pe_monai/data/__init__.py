@@ -7,7 +7,7 @@ from pe_monai.data.counts import effusion_pixels
 from pe_monai.data.files import FrameFile, collect_frames, list_frames
 from pe_monai.data.index import Item, index_dataset
 from pe_monai.data.phantom import PhantomFrame, phantom_clip, phantom_frame, write_phantom_dataset
-from pe_monai.data.reader import FrameReader
+from pe_monai.data.reader import FrameReader, MaskReader
 from pe_monai.data.splits import PROTOCOLS, load_datalist, split_items, write_datalist
 from pe_monai.data.writer import MaskSaver, write_map, write_picture, write_whole
 
@@ -16,6 +16,7 @@ __all__ = [
     "FrameFile",
     "FrameReader",
     "Item",
+    "MaskReader",
     "MaskSaver",
     "check_frames",
     "PhantomFrame",

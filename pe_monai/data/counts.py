@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pe_monai.data.reader import FrameReader
+from pe_monai.data.reader import MaskReader
 from pe_monai.transforms.mask import decode_mask
 
 
@@ -16,5 +16,5 @@ def effusion_pixels(label: str | Path) -> int:
     Raises:
         FrameError: the file cannot be read or holds no mask.
     """
-    planes, _ = FrameReader().get_data(Path(label))
+    planes, _ = MaskReader().get_data(Path(label))
     return int(decode_mask(planes.transpose(2, 1, 0), label).sum())

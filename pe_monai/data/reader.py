@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from monai.data.utils import to_affine_nd
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, optional_import
 from PIL import Image
 
-from pe_monai.data.values import blend_alpha, plain_picture, to_uint8
+from pe_monai.data.values import blend_alpha, mask_to_uint8, plain_picture, to_uint8
 from pe_monai.errors import FrameError, one_line
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)
@@ -39,9 +39,9 @@ class FrameReader(ImageReader):
     each through MONAI's own reader. The stored pixel order is kept: neither EXIF rotation, which exports of ultrasound
     machines do not carry, nor the affine turns a frame. NIfTI has no channel axis, so ``(W, H, 3)`` is taken for RGB.
 
-    Values come as 0..255, by one rule for frames and labels (see :func:`~pe_monai.data.values.to_uint8`): 8-bit data
-    and 0/1 labels stay as they are. 1-bit pictures become 0 and 255, palettes and CMYK become RGB, transparency is laid
-    on black. ITK turns DICOM's MONOCHROME1 and YBR into MONOCHROME2 and RGB.
+    Values come as 0..255 (see :func:`~pe_monai.data.values.to_uint8`): 8-bit data and 0/1 labels stay as they are,
+    1-bit pictures become 0 and 255, palettes and CMYK become RGB, transparency is laid on black. ITK turns DICOM's
+    MONOCHROME1 and YBR into MONOCHROME2 and RGB.
 
     Metadata, with the same keys for every format so that mixed files collate: ``affine`` and ``original_affine`` (4x4,
     RAS; the identity for pictures), ``space``, ``spatial_shape`` ``(W, H)``, ``original_channel_dim`` -1 and
@@ -56,6 +56,8 @@ class FrameReader(ImageReader):
         max_pixels: refuse larger frames, by their header, before any pixel is decoded.
         min_side: refuse frames with fewer pixels than this on a side.
     """
+
+    _to_uint8: Callable[[np.ndarray], np.ndarray] = staticmethod(to_uint8)
 
     def __init__(self, max_pixels: int = MAX_PIXELS, min_side: int = 16) -> None:
         super().__init__()
@@ -127,7 +129,7 @@ class FrameReader(ImageReader):
             except Image.UnidentifiedImageError as error:
                 raise FrameError("holds no image that Pillow knows; give an image file") from error
         array, _ = reader.get_data(picture)
-        return to_uint8(np.atleast_3d(array.copy())), np.eye(4)  # Pillow's own pixels are read-only
+        return self._to_uint8(np.atleast_3d(array.copy())), np.eye(4)  # Pillow's own pixels are read-only
 
     def _convert_picture(self, picture: Image.Image) -> Image.Image:
         with picture:
@@ -145,7 +147,7 @@ class FrameReader(ImageReader):
         array, meta = reader.get_data(image)
         if array.dtype.names:  # NIfTI's RGB24 and RGBA32 pixels
             array = np.stack([array[channel] for channel in array.dtype.names], axis=-1)
-        return to_uint8(blend_alpha(array.reshape(width, height, -1))), meta[MetaKeys.ORIGINAL_AFFINE]
+        return self._to_uint8(blend_alpha(array.reshape(width, height, -1))), meta[MetaKeys.ORIGINAL_AFFINE]
 
     def _load_itk(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         with quiet_itk():
@@ -154,7 +156,7 @@ class FrameReader(ImageReader):
             self.check_size(width, height, frames=int(np.prod(rest, dtype=int)))
             reader = ITKReader(pixel_type=itk_pixel_type(header))
             array, meta = reader.get_data(reader.read(path))
-        array = to_uint8(blend_alpha(array.reshape(width, height, -1)))
+        array = self._to_uint8(blend_alpha(array.reshape(width, height, -1)))
         return array, to_affine_nd(3, meta[MetaKeys.ORIGINAL_AFFINE])
 
     def check_size(self, width: int, height: int, frames: int = 1) -> None:
@@ -170,6 +172,12 @@ class FrameReader(ImageReader):
             raise FrameError(f"is {width} x {height} pixels, more than {limit}; crop or scale it down")
         if min(width, height) < self.min_side:
             raise FrameError(f"is {width} x {height} pixels; give at least {self.min_side} on each side")
+
+
+class MaskReader(FrameReader):
+    """The same for an annotation, refusing values that no mask has: :func:`~pe_monai.data.values.mask_to_uint8`."""
+
+    _to_uint8 = staticmethod(mask_to_uint8)
 
 
 def read_frame(path: str | PathLike) -> np.ndarray:

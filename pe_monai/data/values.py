@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pixel values of any kind of file as 0 to 255, grey or RGB: the one rule for frames, labels and clips."""
+"""Pixel values of any kind of file as 0 to 255, grey or RGB: one rule for frames and clips, stricter for masks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pe_monai.errors import FrameError
+from pe_monai.transforms.mask import MAX_INDICES
 
 
 def plain_picture(picture: Image.Image) -> Image.Image:
@@ -50,6 +51,35 @@ def to_uint8(array: np.ndarray, value_range: tuple[float, float] | None = None) 
     if (low, high) != (0, 255):
         values = (values - low) / ((high - low) or 1) * 255
     return np.rint(values).astype(np.uint8)
+
+
+def mask_to_uint8(array: np.ndarray) -> np.ndarray:
+    """Bring the values of an annotation to 0..255 as :func:`to_uint8` does, if they can be those of a mask.
+
+    Those are 0 and 1, 0 and 255, soft ones of 0 to 1 or 0 to 255, and deeper ones from 0 up. Scaled like a frame's, 0
+    and -1 would come out inverted, and 0 and 0.001 as an empty mask.
+
+    Args:
+        array: any shape; bool, integers or floats.
+
+    Returns:
+        uint8 of the same shape.
+
+    Raises:
+        FrameError: NaN or infinite values, or such as are no mask's.
+    """
+    planes = to_uint8(array)
+    if array.dtype in (np.uint8, np.bool_):
+        return planes
+    values = np.unique(array) + 0  # without a -0
+    low, high = values[0], values[-1]
+    is_few = len(values) <= MAX_INDICES
+    is_index = is_few and (0 < high < 0.5 or high > 255 and len(values) > 2)
+    if low < 0 or (low > 0 and high > 255) or is_index:
+        shown = [f"{value:g}" for value in values] if is_few else [f"{low:g} to {high:g}"]
+        found = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+        raise FrameError(f"is no mask, it is {found}; give masks that are 0 and 255, or 0 and 1, or 0 to 1 if soft")
+    return planes
 
 
 def find_value_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:

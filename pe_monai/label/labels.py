@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from pe_monai.data import write_map, write_picture
-from pe_monai.data.reader import PICTURE_SUFFIXES, SUFFIXES, FrameReader, is_dicom
+from pe_monai.data.reader import SUFFIXES, is_dicom
 from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
-from pe_monai.measure.mask_files import read_mask
+from pe_monai.measure.mask_files import read_placed_mask
 
 FINAL, ORIGINAL, DRAFT = "final", "original", "draft"  # each browser's drafts have a tag that begins so
 EXTENSIONS = {".png": ".png", ".nii": ".nii", ".nii.gz": ".nii.gz", ".nrrd": ".nrrd", ".seg.nrrd": ".nrrd"}
@@ -93,7 +93,7 @@ class Labels:
         path = self._files.get(tag, {}).get(frame.id)
         if path is None:
             return None
-        return self._checked(frame, _placed(path, read_mask(path), self.studies.affine(frame)))
+        return self._checked(frame, _placed(*read_placed_mask(path), self.studies.affine(frame)))
 
     def revision(self, frame: Frame, tag: str = FINAL) -> str:
         """What tells the label of a frame from every other of that frame; "" if there is none."""
@@ -183,19 +183,19 @@ def read_label(path: Path, size: tuple[int, int], affine: np.ndarray) -> np.ndar
     """
     if is_dicom(path):  # or has a name without a suffix, which is taken for DICOM
         raise FrameError(f"{path}: send a label as PNG, NIfTI or NRRD, under a name that ends so; DICOM is not taken.")
-    return _placed(path, read_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE)), affine)
+    return _placed(*read_placed_mask(path, max(size[0] * size[1], _PIXELS_TO_COMPARE)), affine)
 
 
-def _placed(path: Path, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def _placed(mask: np.ndarray, given: np.ndarray | None, affine: np.ndarray) -> np.ndarray:
     """A mask as its frame lies: programs that turn what they save, say to RAS, tell by its affine.
 
     One whose pixels lie elsewhere than those of the frame tells nothing and is taken as it is.
     """
-    if path.name.lower().endswith(PICTURE_SUFFIXES):
+    if given is None:
         return mask
     last = np.array(mask.shape[::-1]) - 1  # x, y
     corners = np.array([[0, 0, 0, 1], [*last, 0, 1]], float).T
-    own, wanted = (a @ corners for a in (np.asarray(FrameReader(min_side=1).get_data(path)[1]["affine"]), affine))
+    own, wanted = (a @ corners for a in (given, affine))
     reach = np.abs(np.diff(wanted, axis=1)).max() / max(*last, 1) / 2  # half a pixel
     for rows, columns in ((False, True), (True, False), (True, True)):
         turned = np.where([columns, rows], last, 0)

@@ -17,11 +17,12 @@ from pe_monai.data.reader import (
     NIFTI_SUFFIXES,
     PICTURE_SUFFIXES,
     FrameReader,
+    MaskReader,
     quiet_itk,
     read_itk_header,
 )
 from pe_monai.data.spacing import MILLIMETRES, itk_spacing, nifti_interval, trusted_spacing
-from pe_monai.data.values import to_uint8
+from pe_monai.data.values import mask_to_uint8
 from pe_monai.errors import FrameError, one_line
 from pe_monai.transforms.mask import decode_mask
 
@@ -35,12 +36,14 @@ class MaskFile:
         spacing: (row, column) pixel spacing in mm that the file states; None if it states none that can be trusted.
         times_ms: of each frame, None if unknown.
         numbers: of the frames, from 1.
+        affine: where a single mask lies, 4x4 RAS; None where its file does not say.
     """
 
     masks: Iterable[np.ndarray]
     spacing: tuple[float, float] | None
     times_ms: tuple[float, ...] | None
     numbers: tuple[int, ...]
+    affine: np.ndarray | None = None
 
 
 def read_masks(path: str | Path, sources: Sequence[str | Path] = (), max_pixels: int = MAX_PIXELS) -> MaskFile:
@@ -65,12 +68,22 @@ def read_masks(path: str | Path, sources: Sequence[str | Path] = (), max_pixels:
         return stack
     if not name.endswith((*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES[:3])) and FrameReader().verify_suffix(path):
         return _read_segmentation(path, sources)
-    array, meta = FrameReader(max_pixels, min_side=1).get_data(path)
-    return MaskFile((_decode(array, path),), _trusted_spacing(path, meta["affine"]), None, (1,))
+    array, meta = MaskReader(max_pixels, min_side=1).get_data(path)
+    affine = None if name.endswith(PICTURE_SUFFIXES) else np.asarray(meta["affine"])
+    return MaskFile((_decode(array, path),), _trusted_spacing(path, meta["affine"]), None, (1,), affine)
 
 
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The one mask of a file, (H, W) bool: 0 and 1, 0 and 255, or the data set's green.
+def read_mask(path: str | Path) -> np.ndarray:
+    """The one mask of a file, (H, W) bool: see :func:`pe_monai.data.values.mask_to_uint8`, or the data set's green.
+
+    Raises:
+        FrameError: the file cannot be read or holds no single mask.
+    """
+    return read_placed_mask(path)[0]
+
+
+def read_placed_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
+    """The same, and where it lies: 4x4 RAS, None where the file does not say.
 
     Args:
         path: the file.
@@ -82,7 +95,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     found = read_masks(path, max_pixels=max_pixels)
     if len(found.numbers) != 1:
         raise FrameError(f"{path}: holds {len(found.numbers)} masks; give one mask a file.")
-    return np.asarray(next(iter(found.masks)))
+    return np.asarray(next(iter(found.masks))), found.affine
 
 
 def read_plane(path: str | Path) -> np.ndarray:
@@ -115,11 +128,16 @@ def _read_nifti_stack(path: Path) -> MaskFile | None:
         for place in range(frames):
             at = np.unravel_index(place, shape[2:], order="F")
             try:
-                plane = to_uint8(np.asarray(image.dataobj[(slice(None), slice(None), *at)]))
+                plane = np.asarray(image.dataobj[(slice(None), slice(None), *at)])
             except Exception as e:  # whatever a cut or damaged file makes of its decoder
                 reason = one_line(e, 120)
                 raise FrameError(f"{path}: its frame {place + 1} cannot be read ({reason}); export it again.") from e
-            yield _decode(plane[..., None], path)
+            try:
+                mask = _decode(mask_to_uint8(plane)[..., None], path)
+            except FrameError as e:
+                reason = str(e).removeprefix(f"{path}: ")
+                raise FrameError(f"{path}: its frame {place + 1} {reason}") from e
+            yield mask
 
     step = nifti_interval(image.header)
     times = tuple(step * place for place in range(frames)) if step and shape[2] == 1 else None

@@ -5,6 +5,7 @@
 import pickle
 import struct
 import zlib
+from pathlib import Path
 
 import itk
 import nibabel as nib
@@ -15,8 +16,9 @@ from monai.data import list_data_collate
 from monai.transforms import Compose, LoadImage, LoadImaged, SaveImage
 from PIL import Image
 
-from pe_monai.data.reader import FrameReader, to_uint8
+from pe_monai.data.reader import FrameReader, MaskReader, to_uint8
 from pe_monai.errors import FrameError, find_frame_error
+from pe_monai.transforms.mask import decode_mask
 
 WIDTH, HEIGHT = 36, 24
 MARK = (WIDTH - 1, 0)
@@ -274,6 +276,50 @@ def test_0_1_label_of_any_type_passes_unchanged(tmp_path, suffix, dtype):
 def test_to_uint8(values, expected):
     assert to_uint8(values).dtype == np.uint8
     assert to_uint8(values).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [
+        (np.array([0, 1], np.int16), [False, True]),
+        (np.array([0, 255], np.float32), [False, True]),
+        (np.array([0.0, 1.0]), [False, True]),
+        (np.array([0.0] * 34 + [0.2, 0.7]), [False] * 35 + [True]),
+        (np.array([0.0, 1.0000001]), [False, True]),
+        (np.linspace(0, 0.1, 12), [False] * 12),  # a soft mask of a frame without effusion
+        (np.array([0, 65535], np.uint16), [False, True]),
+        (np.array([0, 0], np.int32), [False, False]),
+        (np.array([1, 1], np.int32), [True, True]),
+    ],
+)
+def test_what_a_mask_says(tmp_path, values, inside):
+    planes, _ = MaskReader().get_data(save_columns(tmp_path / "mask.nii.gz", values))
+    np.testing.assert_array_equal(decode_mask(planes.transpose(2, 1, 0), "mask")[0, :: WIDTH // len(values)], inside)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (np.array([0, -1], np.int8), "it is -1 and 0"),
+        (np.array([-1, -1], np.int16), "it is -1"),
+        (np.array([0, 0.001]), "it is 0 and 0.001"),
+        (np.array([0, 0.2, 0.4]), "it is 0, 0.2 and 0.4"),
+        (np.linspace(-4, 9, 12), "it is -4 to 9"),
+        (np.array([0, 1, 300], np.int16), "it is 0, 1 and 300"),
+        (np.array([1000, 2000], np.uint16), "it is 1000 and 2000"),
+    ],
+)
+def test_values_of_no_mask_are_refused(tmp_path, values, found):
+    path = save_columns(tmp_path / "mask.nii.gz", values)
+    with pytest.raises(FrameError, match=rf"mask\.nii\.gz: is no mask, {found}; give masks that are 0 and 255"):
+        MaskReader().get_data(path)
+
+
+def save_columns(path, values) -> Path:
+    """A NIfTI of WIDTH x HEIGHT, each value in as many columns as the others."""
+    rows = np.repeat(values, WIDTH // len(values))[:, None].repeat(HEIGHT, axis=1)
+    nib.save(nib.Nifti1Image(rows, np.eye(4), dtype=rows.dtype), path)
+    return path
 
 
 def save_frames(path, count=3) -> None:

@@ -135,6 +135,15 @@ def test_a_label_map_of_another_index_is_refused_and_not_empty(items, phantom_ro
         score_masks(folder, "clip", "validation", phantom_root)
 
 
+@pytest.mark.parametrize(("inside", "found"), [(-1, "-1 and 0"), (0.001, "0 and 0.001")])
+def test_masks_of_values_that_say_nothing_are_refused(items, phantom_root, tmp_path, inside, found):
+    for path in write_truth(items, tmp_path, "nii").glob("*.nii.gz"):
+        values = np.asarray(nibabel.load(path).dataobj) * np.float32(inside)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    with pytest.raises(DatasetError, match=f"frames cannot be scored: .*is no mask, it is {found}; give masks"):
+        score_masks(tmp_path, "clip", "validation", phantom_root)
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [

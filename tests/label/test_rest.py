@@ -158,6 +158,19 @@ def test_label_comes_back_as_it_went(label_server, tmp_path, extension):
     assert np.array_equal(picture(back) == 1, truth)
 
 
+@pytest.mark.parametrize(("outside", "inside"), [(0, -1), (0, 0.001)])
+def test_a_label_whose_values_say_nothing_is_not_saved(label_server, tmp_path, outside, inside):
+    values = np.where(still(0), inside, outside).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values.T, np.eye(4)), tmp_path / "label.nii.gz")
+    files = {"label": ("x.nii.gz", (tmp_path / "label.nii.gz").read_bytes())}
+    address = f"{label_server.url}/datastore/label?image=stilla_001&tag=odd"
+    answer = requests.put(address, files=files, timeout=60)
+    assert answer.status_code == 400
+    low, high = sorted((outside, inside))
+    assert f"is no mask, it is {low} and {high}; give masks that are 0 and 255" in answer.json()["detail"]
+    assert not (label_server.folder / "labels/odd").exists()
+
+
 def test_an_archive_of_the_labels_does_not_stay(label_server):
     url, label = label_server.url, {"label": ("x.png", png(still(0).astype(np.uint8) * 255))}
     requests.put(f"{url}/datastore/label?image=stilla_001", files=label, timeout=60)
