@@ -73,12 +73,17 @@ def icon() -> Response:
 
 @api.get("/frames")
 def frames(refresh: bool = False, draft: str = DRAFT) -> dict[str, Any]:
-    """All frames: id, clip, whether a label is saved, whether there is one of the tag of this browser's drafts."""
+    """All frames: id, clip, whether a label is saved, whether there is one of the tag of this browser's drafts.
+
+    And the files that hold none which can be used, each with the reason.
+    """
     datastore = app_instance().datastore()
     if refresh:
         datastore.refresh()
     labelled, drafts = (datastore.labels.labelled(tag) for tag in (FINAL, draft))
-    return {"frames": [[f.id, f.clip, f.id in labelled, f.id in drafts] for f in datastore.studies.frames.values()]}
+    studies = datastore.studies
+    listed = [[f.id, f.clip, f.id in labelled, f.id in drafts] for f in studies.frames.values()]
+    return {"frames": listed, "left_out": list(studies.left_out.items())}
 
 
 @api.get("/labels")

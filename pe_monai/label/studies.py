@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections import Counter, OrderedDict
@@ -22,10 +23,11 @@ from pe_monai.data.clip_files import ITK_STACK_SUFFIXES, is_clip, open_clip
 from pe_monai.data.clips import Clip
 from pe_monai.data.reader import NIFTI_SUFFIXES, SUFFIXES, is_dicom
 from pe_monai.data.video import VIDEO_SUFFIXES
-from pe_monai.errors import FrameError
+from pe_monai.errors import FrameError, list_some
 from pe_monai.kept import drop_oldest
 from pe_monai.whole import write_text_whole
 
+logger = logging.getLogger(__name__)
 LABELS, STATE = "labels", ".pe_monai"
 SINGLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")  # never opened to be listed
 _LENGTHS, _NAMES = "clips.json", "names.json"
@@ -57,12 +59,17 @@ class Frame:
 class Studies:
     """Frames below a folder; nothing in it is ever changed but ``labels`` and ``.pe_monai``.
 
-    Listing opens no picture. Of files that may hold several frames the number is read from their header once and kept
-    in ``.pe_monai/clips.json``; ``.pe_monai/names.json`` keeps what the frames of a file are called.
+    Listing opens no picture. Of files that may hold several frames the number, or why they cannot be used, is read from
+    their header once and kept in ``.pe_monai/clips.json``; ``.pe_monai/names.json`` keeps what the frames of a file are
+    called.
 
     Args:
         root: the folder.
         spacing: (row, column) pixel size in mm for files that state none.
+
+    Attributes:
+        frames: by their id.
+        left_out: why a file that may hold several frames cannot be used, by its path below the folder.
 
     Raises:
         FrameError: there is no such folder.
@@ -74,6 +81,7 @@ class Studies:
             raise FrameError(f"{self.root}: no such folder; name a folder with frames or clips.")
         self.spacing = spacing
         self.frames: dict[str, Frame] = {}
+        self.left_out: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._lock = threading.Lock()
         self._decoded: OrderedDict[Stamp, np.ndarray] = OrderedDict()
@@ -91,26 +99,29 @@ class Studies:
         given: dict[str, str] = {}
         found: dict[Path, dict[str, Frame]] = {}
         taken: set[str] = set()
+        left_out: dict[str, str] = {}
         for file, path in sorted(files.items(), key=lambda item: item[0].as_posix() not in names):  # new ones last
             short, long, digest = stems[file], _name(file, suffix=True), _digest(file)
             # two files of one name keep their suffix, so that none ever gets the label of the other
             name = long if shared[short.casefold()] > 1 else short
             if (before := names.get(file.as_posix())) in (short, long, f"{short}-{digest}", f"{long}-{digest}"):
                 name = before
-            length: list[int] | None = [1]
+            length: list[int] | str = [1]
             if path.suffix.lower() not in SINGLE_SUFFIXES:
                 try:
                     status = path.stat()
                 except OSError:  # gone meanwhile, or a link to what is gone
                     continue
                 key = f"{file.as_posix()}|{status.st_size}|{status.st_mtime_ns}"
-                length = lengths[key] if key in lengths else _count(path)
-                if length is not None:
+                length, lasts = (lengths[key], True) if _is_length(lengths.get(key)) else _count(path)
+                if lasts:
                     known[key] = length
-            frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length or [])}
+            if isinstance(length, str):
+                left_out[os.fsencode(file.as_posix()).decode(errors="replace")], length = self.hide(length), []
+            frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length)}
             if not taken.isdisjoint(frames):  # a/b.png beside a__b.png, or a picture called clip@001
                 name = f"{name}-{digest}"
-                frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length or [])}
+                frames = {frame.id: frame for frame in _expand(name, path, _plain(file), length)}
             taken.update(frames)
             found[file], given[file.as_posix()] = frames, name
         used = set(given.values())
@@ -119,6 +130,11 @@ class Studies:
         self._write(_LENGTHS, lengths, known)
         self._write(_NAMES, written, self._names)
         self.frames = {image_id: frame for file in files for image_id, frame in found.get(file, {}).items()}
+        if left_out and left_out != self.left_out:
+            reasons = [f"{count} x {reason}" for reason, count in Counter(left_out.values()).most_common()]
+            # without their names, which may be patients'
+            logger.warning("%d files hold no frames that can be used: %s", len(left_out), list_some(reasons, "; "))
+        self.left_out = left_out
 
     def pixels(self, frame: Frame) -> np.ndarray:
         """The frame, uint8 (H, W) or (H, W, 3), row first as displayed.
@@ -244,23 +260,34 @@ def open_file(path: Path) -> list[Clip]:
         raise FrameError(f"{path}: cannot be read ({e.strerror}); see who may read it.") from e
 
 
-def _count(path: Path) -> list[int] | None:
-    """Number of frames of each view of a file; [] where it cannot be used or is no ultrasound.
+def _count(path: Path) -> tuple[list[int] | str, bool]:
+    """Number of frames of each view of a file, or why it cannot be used, without its name.
 
-    None where that may change though the file does not: it may not be read, or what decodes videos is not installed.
+    And whether that stays while the file does: not if it may not be read, or what decodes videos is not installed.
     """
     error: BaseException | None
     try:
         with path.open("rb"):
             pass  # a stack that may not be read would count as a picture
         if is_dicom(path) or is_clip(path):
-            return [len(clip) for clip in open_file(path)]
-        return [1]
-    except (FrameError, OSError) as e:
-        error = e
+            return [len(clip) for clip in open_file(path)], True
+        return [1], True
+    except FrameError as e:
+        error, reason = e, str(e).removeprefix(f"{path}: ").replace(str(path), "the file")
+        if path.suffix:  # a name such as 1 would be found in any text
+            reason = reason.replace(path.name, "the file")
+    except OSError as e:
+        error, reason = e, f"cannot be read ({e.strerror}); see who may read it."
     while error is not None and not isinstance(error, (OSError, ImportError)):
         error = error.__cause__
-    return [] if error is None else None
+    return reason, error is None
+
+
+def _is_length(kept: Any) -> bool:
+    """Whether what was kept of a file is a number of frames of each view, or a reason."""
+    if isinstance(kept, list):
+        return bool(kept) and all(isinstance(count, int) and count > 0 for count in kept)
+    return isinstance(kept, str)
 
 
 def _expand(name: str, path: Path, stem: str, lengths: list[int]) -> Iterator[Frame]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -133,6 +134,44 @@ def test_a_clip_that_cannot_be_read_for_now_is_one_later(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)  # as where it is not installed
     assert not {"film@003", "beat@006", "beat"} & Studies(folder).frames.keys()
     monkeypatch.undo()
+    assert Studies(folder).frames == before
+
+
+def test_clips_that_cannot_be_used_are_counted_with_the_reason(folder, caplog):
+    deep = folder / "Doe^Jane"
+    deep.mkdir()
+    (deep / "film.mp4").write_bytes(b"no film" * 40)
+    (deep / "empty.avi").write_bytes(b"")
+    (deep / "scan.dcm").write_bytes(bytes(128) + b"DICM" + b"no object" * 20)
+    (folder / "text.txt").write_text("no frame by its name")
+    reasons = {
+        "film.mp4": "cannot be read",
+        "empty.avi": "is empty",
+        "scan.dcm": "has a private or unknown transfer syntax",
+    }
+    for _ in range(2):  # at the next start they are known
+        caplog.clear()
+        found = Studies(folder)
+        assert {name.removeprefix("Doe^Jane/") for name in found.left_out} == reasons.keys()
+        assert all(found.left_out[f"Doe^Jane/{name}"].startswith(reason) for name, reason in reasons.items())
+        (line,) = caplog.messages
+        assert line.startswith("3 files hold no frames that can be used: 1 x ")
+        for text in (line, *found.left_out.values()):
+            assert not any(name in text for name in (str(folder), "Doe", *reasons))
+        found.refresh()
+        assert len(caplog.messages) == 1
+    for name in reasons:
+        (deep / name).unlink()
+    found.refresh()
+    assert found.left_out == {}
+
+
+@pytest.mark.parametrize("kept", ["5", "[]", '["x"]', "[0]", "null", '{"a": 1}'])
+def test_numbers_of_frames_that_are_kept_are_such_or_counted_anew(folder, kept):
+    before = Studies(folder).frames
+    path = folder / ".pe_monai/clips.json"
+    (key,) = json.loads(path.read_text())
+    path.write_text(f"{{{json.dumps(key)}: {kept}}}")
     assert Studies(folder).frames == before
 
 

@@ -442,6 +442,24 @@ def test_a_label_that_the_list_does_not_know_yet_is_shown(browser, page_server):
     wait(lambda: browser.find_elements("css selector", '.done:not(.changed)[data-id="stilla_001"]'))
 
 
+def test_files_that_are_left_out_are_told(browser, page_server):
+    box = browser.find_element("id", "left-out")
+    assert not box.is_displayed()
+    film = page_server.folder / "film.mp4"
+    film.write_bytes(b"")
+    try:
+        requests.get(f"{page_server.url}/effusion/frames?refresh=true", timeout=60)
+        browser.refresh()
+        wait(lambda: browser.find_element("id", "left-out").is_displayed())
+        summary = browser.find_element("css selector", "#left-out summary")
+        assert summary.text == "1 file left out"
+        summary.click()
+        assert browser.find_element("css selector", "#left-out li").text.startswith("film.mp4: is empty (0 bytes)")
+    finally:
+        film.unlink()
+        requests.get(f"{page_server.url}/effusion/frames?refresh=true", timeout=60)
+
+
 def test_a_label_saved_after_a_draft_is_only_replaced_on_purpose(browser, page_server):
     open_cleared(browser, "stillb_001")
     click(browser, 160, 100)

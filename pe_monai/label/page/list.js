@@ -30,6 +30,18 @@ export class FrameList {
     this.arrange();
   }
 
+  // files without a frame that can be used; a folder of another kind of DICOM may hold thousands
+  leaveOut(files) {
+    const box = document.getElementById("left-out");
+    box.hidden = files.length === 0;
+    box.querySelector("summary").textContent = `${files.length} ${files.length === 1 ? "file" : "files"} left out`;
+    const lines = files.slice(0, 100).map(([name, reason]) => `${name}: ${reason}`);
+    if (files.length > lines.length) lines.push(`and ${files.length - lines.length} more`);
+    box.querySelector("ul").replaceChildren(
+      ...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })),
+    );
+  }
+
   find(id) {
     return this.frames[this.places.get(id)];
   }

@@ -442,10 +442,11 @@ addEventListener("beforeunload", (event) => {
 });
 
 async function refresh(again = false) {
-  const { frames } = await get(`effusion/frames?refresh=${again}&draft=${DRAFT}`);
+  const { frames, left_out: leftOut } = await get(`effusion/frames?refresh=${again}&draft=${DRAFT}`);
   list.changed = new Set(frames.filter((frame) => frame[3] && frame[0] !== edit?.id).map((frame) => frame[0]));
   if (edit?.changed) list.changed.add(edit.id);
   list.set(frames);
+  list.leaveOut(leftOut);
 }
 
 function showStatus(status) {
