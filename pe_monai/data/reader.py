@@ -17,6 +17,7 @@ from monai.data.utils import to_affine_nd
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, optional_import
 from PIL import Image
 
+from pe_monai.data.itk_limits import check_limits
 from pe_monai.data.values import blend_alpha, mask_to_uint8, plain_picture, to_uint8
 from pe_monai.errors import FrameError, one_line
 
@@ -224,6 +225,7 @@ def quiet_itk() -> Iterator[None]:
 
 def read_itk_header(path: Path) -> Any:
     """ITK's description of an image file, without its pixels."""
+    check_limits(path)
     header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if header is None:
         raise FrameError("holds no image that ITK knows, or is cut off; export it again")

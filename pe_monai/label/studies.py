@@ -131,7 +131,7 @@ class Studies:
         self._write(_NAMES, written, self._names)
         self.frames = {image_id: frame for file in files for image_id, frame in found.get(file, {}).items()}
         if left_out and left_out != self.left_out:
-            reasons = [f"{count} x {reason}" for reason, count in Counter(left_out.values()).most_common()]
+            reasons = [f"{count} x {reason.rstrip('.')}" for reason, count in Counter(left_out.values()).most_common()]
             # without their names, which may be patients'
             logger.warning("%d files hold no frames that can be used: %s", len(left_out), list_some(reasons, "; "))
         self.left_out = left_out
