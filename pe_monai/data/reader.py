@@ -18,7 +18,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, optional_import
 from PIL import Image
 
 from pe_monai.data.itk_limits import check_limits
-from pe_monai.data.values import blend_alpha, mask_to_uint8, plain_picture, to_uint8
+from pe_monai.data.values import blend_alpha, mask_to_uint8, plain_mask, plain_picture, to_uint8
 from pe_monai.errors import FrameError, one_line
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)
@@ -59,6 +59,7 @@ class FrameReader(ImageReader):
     """
 
     _to_uint8: Callable[[np.ndarray], np.ndarray] = staticmethod(to_uint8)
+    _plain = staticmethod(plain_picture)
 
     def __init__(self, max_pixels: int = MAX_PIXELS, min_side: int = 16) -> None:
         super().__init__()
@@ -135,7 +136,7 @@ class FrameReader(ImageReader):
     def _convert_picture(self, picture: Image.Image) -> Image.Image:
         with picture:
             self.check_size(*picture.size, frames=getattr(picture, "n_frames", 1))
-            return plain_picture(picture).transpose(Image.Transpose.TRANSPOSE)
+            return self._plain(picture).transpose(Image.Transpose.TRANSPOSE)
 
     def _load_nifti(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         reader = NibabelReader()
@@ -179,6 +180,7 @@ class MaskReader(FrameReader):
     """The same for an annotation, refusing values that no mask has: :func:`~pe_monai.data.values.mask_to_uint8`."""
 
     _to_uint8 = staticmethod(mask_to_uint8)
+    _plain = staticmethod(plain_mask)
 
 
 def read_frame(path: str | PathLike) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pe_monai.errors import FrameError
-from pe_monai.transforms.mask import MAX_INDICES
+from pe_monai.transforms.mask import MAX_INDICES, list_values
 
 
 def plain_picture(picture: Image.Image) -> Image.Image:
@@ -26,6 +26,20 @@ def plain_picture(picture: Image.Image) -> Image.Image:
         flat = Image.alpha_composite(black, picture.convert("RGBA"))
         return flat.convert("L" if mode in ("LA", "La") else "RGB")
     return picture.convert("RGB")
+
+
+def plain_mask(picture: Image.Image) -> Image.Image:
+    """The same of an annotation, which must not be drawn in black on nothing: on black none of it would be left.
+
+    Raises:
+        FrameError: it is drawn so.
+    """
+    flat = plain_picture(picture)
+    if picture.has_transparency_data and flat.getbbox() is None:
+        least, most = picture.convert("RGBA").getchannel("A").getextrema()
+        if least != most:
+            raise FrameError("is no mask, it is black where it is not transparent; give white on black")
+    return flat
 
 
 def to_uint8(array: np.ndarray, value_range: tuple[float, float] | None = None) -> np.ndarray:
@@ -76,8 +90,7 @@ def mask_to_uint8(array: np.ndarray) -> np.ndarray:
     is_few = len(values) <= MAX_INDICES
     is_index = is_few and (0 < high < 0.5 or high > 255 and len(values) > 2)
     if low < 0 or (low > 0 and high > 255) or is_index:
-        shown = [f"{value:g}" for value in values] if is_few else [f"{low:g} to {high:g}"]
-        found = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+        found = list_values(values)
         raise FrameError(f"is no mask, it is {found}; give masks that are 0 and 255, or 0 and 1, or 0 to 1 if soft")
     return planes
 

@@ -40,10 +40,18 @@ def check_mask(planes: np.ndarray, name: object) -> np.ndarray:
         raise FrameError(f"{name}: is no mask, it has many shades of grey; give masks that are 0 and 255, or 0 and 1.")
     if len(planes) == 1 and 1 < planes.max() <= THRESHOLD:
         values = np.unique(planes)
-        if len(values) <= MAX_INDICES and values[0] == 0:
-            found = f"{', '.join(f'{value:g}' for value in values[:-1])} and {values[-1]:g}"
+        if len(values) <= MAX_INDICES:
+            found = list_values(values)
             raise FrameError(f"{name}: is no mask, it is {found}; give masks that are 0 and 255, or 0 and 1.")
     return planes
+
+
+def list_values(values: np.ndarray) -> str:
+    """Numbers as a sentence has them: 0, 1 and 2; of many the first and the last."""
+    if len(values) > MAX_INDICES:
+        return f"{values[0]:g} to {values[-1]:g}"
+    *others, last = [f"{value:g}" for value in values]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 class DecodeMask(Transform):

@@ -315,6 +315,19 @@ def test_values_of_no_mask_are_refused(tmp_path, values, found):
         MaskReader().get_data(path)
 
 
+def test_a_mask_in_black_on_nothing_is_refused_and_not_empty(tmp_path):
+    inside = grey_rows() > 100
+    nothing = np.zeros_like(inside)
+    for alpha, is_mask in ((inside, False), (nothing, True), (~nothing, True)):
+        black = np.dstack([nothing] * 3 + [alpha]).astype(np.uint8) * 255
+        Image.fromarray(black).save(tmp_path / "mask.png")
+        if is_mask:
+            assert not MaskReader().get_data(tmp_path / "mask.png")[0].any()
+        else:
+            with pytest.raises(FrameError, match=r"mask\.png: is no mask, .* give white on black"):
+                MaskReader().get_data(tmp_path / "mask.png")
+
+
 def save_columns(path, values) -> Path:
     """A NIfTI of WIDTH x HEIGHT, each value in as many columns as the others."""
     rows = np.repeat(values, WIDTH // len(values))[:, None].repeat(HEIGHT, axis=1)

@@ -88,6 +88,8 @@ def test_an_annotation_of_another_size_than_its_frame_is_refused_by_name():
     [
         (torch.tensor([[[0, 255]], [[0, 0]], [[0, 0]]]), "colours"),
         (torch.tensor([[[0, 2]]]), "it is 0 and 2"),
+        (torch.tensor([[[1, 2]]]), "it is 1 and 2"),
+        (torch.tensor([[[2, 2]]]), "it is 2;"),
         (torch.tensor([[[60, 200]]]), "many shades"),
     ],
 )
