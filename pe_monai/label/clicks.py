@@ -34,11 +34,11 @@ def read_clicks(params: Mapping[str, Any]) -> list[Click]:
     ]
     marks = _list(params.get("point_labels"), "point_labels")
     points = _points(params.get("points"), "points")
-    if points and len(marks) != len(points):
+    if len(marks) != len(points):
         raise FrameError(f"points: {len(points)} of them, but {len(marks)} point_labels; give 1 or 0 for each.")
-    if points and any(mark not in (0, 1) for mark in marks):
+    if any(mark not in (0, 1) for mark in marks):
         raise FrameError("point_labels: give 1 for a point inside and 0 for one outside, and nothing else.")
-    clicks += [Click(y, x, bool(mark)) for (x, y), mark in zip(points, marks, strict=True)] if points else []
+    clicks += [Click(y, x, bool(mark)) for (x, y), mark in zip(points, marks, strict=True)]
     if len(clicks) > MOST:
         raise FrameError(f"{len(clicks)} clicks are too many; give at most {MOST}, on top of the mask so far.")
     return clicks

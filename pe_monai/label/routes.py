@@ -79,6 +79,8 @@ def infer(
     """Outline an image of the datastore, of a session, or one that is sent along; a label sent along is corrected."""
     request: dict[str, Any] = {key: value for key, value in read_json(params).items() if key not in _OURS}
     request.update(model=model, image=image)
+    if request.get("save_label") not in (None, True, False):  # "false" would save it
+        raise HTTPException(400, "save_label: give true or false.")
     if request.get("save_label"):
         asyncio.run(ANNOTATOR.dependency(user))  # it may replace what PUT /datastore/label asks this role for
     with ExitStack() as stack:

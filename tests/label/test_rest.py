@@ -122,6 +122,17 @@ def test_a_point_that_is_neither_inside_nor_outside_is_refused(label_server, mar
     assert answer.status_code == 400 and "point_labels" in answer.json()["detail"]
 
 
+def test_a_mark_without_its_point_is_refused(label_server):
+    answer = infer(label_server, "stillb_001", "effusion_interactive", points=[], point_labels=[1])
+    assert answer.status_code == 400 and "0 of them, but 1 point_labels" in answer.json()["detail"]
+
+
+def test_a_word_for_whether_to_save_saves_nothing(label_server):
+    answer = infer(label_server, "stillb_001", save_label="false", label_tag="word")
+    assert answer.status_code == 400 and "save_label: give true or false" in answer.json()["detail"]
+    assert not (label_server.folder / "labels/word").exists()
+
+
 def test_upload_as_cvat_sends_it_gives_a_png(label_server, offline):
     buffer = io.BytesIO()
     Image.open(label_server.folder / "stilla_001.png").save(buffer, format="JPEG", quality=95)
