@@ -20,6 +20,7 @@ from pe_monai.data.reader import SUFFIXES, is_dicom
 from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
 from pe_monai.measure.mask_files import read_placed_mask
+from pe_monai.whole import drop_partial
 
 FINAL, ORIGINAL, DRAFT = "final", "original", "draft"  # each browser's drafts have a tag that begins so
 EXTENSIONS = {".png": ".png", ".nii": ".nii", ".nii.gz": ".nii.gz", ".nrrd": ".nrrd", ".seg.nrrd": ".nrrd"}
@@ -45,6 +46,8 @@ class Labels:
         self._lock = threading.RLock()
         self._files: dict[str, dict[str, Path]] = {}
         self._times: dict[Path, int] = {}
+        with contextlib.suppress(OSError):  # of a folder that is read only
+            drop_partial(path for folder in self._find_folders() for path in folder.glob(".partial-*"))
         self.refresh()
 
     def refresh(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -302,6 +303,20 @@ def test_labels_that_another_process_saves_are_seen_and_not_replaced(folder):
     assert ours.revision(frame) == theirs.revision(frame) != ""
     theirs.remove(frame, "final")
     assert ours.labelled() == set() and ours.read(frame) is None
+
+
+def test_what_a_killed_server_left_of_a_label_goes_and_what_another_writes_stays(folder):
+    kept = Labels(Studies(folder))
+    kept.save(kept.studies.frames["stilla_001"], np.zeros((224, 320), bool))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, written = (
+        folder / f"labels/final/.partial-{process}-stilla_001.png" for process in (ended.pid, os.getppid())
+    )
+    for path in (left, written):
+        path.write_bytes(b"half of a label")
+    assert Labels(kept.studies).labelled() == {"stilla_001"}
+    assert not left.exists() and written.exists()
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
