@@ -18,6 +18,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, optional_import
 from PIL import Image
 
 from pe_monai.data.itk_limits import check_limits
+from pe_monai.data.spacing import sound_affine
 from pe_monai.data.values import blend_alpha, mask_to_uint8, plain_mask, plain_picture, to_uint8
 from pe_monai.errors import FrameError, one_line
 
@@ -93,6 +94,7 @@ class FrameReader(ImageReader):
         name = str(path) if str(path).isprintable() else repr(str(path))
         try:
             array, affine = self._load(path)
+            affine = sound_affine(affine)
         except FrameError as error:
             raise FrameError(f"{name}: {error}") from None
         except Exception as error:  # decoders raise whatever they like on bad bytes; the reader has one error

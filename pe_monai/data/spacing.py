@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pixel sizes and times that files state, and which of them are to be trusted."""
+"""Pixel sizes, times and places that files state, and which of them are to be trusted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 _NRRD_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001}
 _NRRD_HEADER = 65536
+_LEAST_SINE = 1e-6
 
 
 def trusted_spacing(row: float, column: float) -> tuple[float, float] | None:
@@ -60,6 +61,28 @@ def itk_spacing(header: Any, path: Path) -> tuple[float, float] | None:
     if factor is None:
         return None
     return trusted_spacing(header.GetSpacing(1) * factor, header.GetSpacing(0) * factor)
+
+
+def sound_affine(affine: np.ndarray) -> np.ndarray:
+    """An affine by which a frame can be written again, which no writer does with a singular one.
+
+    Where planes have no distance or lie in the frame, as programs for pictures write it, the third axis is made
+    upright. One that is not finite or leaves the frame no area says nothing, and is taken for the identity.
+
+    Args:
+        affine: 4x4.
+    """
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and np.isfinite(lengths).all() and lengths[:2].all()):
+        return np.eye(4)
+    across, down = (affine[:3, :2] / lengths[:2]).T
+    upright = np.cross(across, down)
+    if (area := np.linalg.norm(upright)) < _LEAST_SINE:
+        return np.eye(4)
+    if abs(upright @ affine[:3, 2]) < _LEAST_SINE * lengths[2] or not lengths[2]:
+        affine = affine.copy()
+        affine[:3, 2] = upright / area
+    return affine
 
 
 def _nrrd_millimetres(path: Path) -> float | None:

@@ -17,6 +17,7 @@ from monai.transforms import Compose, LoadImage, LoadImaged, SaveImage
 from PIL import Image
 
 from pe_monai.data.reader import FrameReader, MaskReader, to_uint8
+from pe_monai.data.writer import write_map
 from pe_monai.errors import FrameError, find_frame_error
 from pe_monai.transforms.mask import decode_mask
 
@@ -313,6 +314,40 @@ def test_values_of_no_mask_are_refused(tmp_path, values, found):
     path = save_columns(tmp_path / "mask.nii.gz", values)
     with pytest.raises(FrameError, match=rf"mask\.nii\.gz: is no mask, {found}; give masks that are 0 and 255"):
         MaskReader().get_data(path)
+
+
+EYE = np.eye(4)
+FLAT = np.diag([-0.3, -0.4, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("stated", "taken"),
+    [
+        (np.diag([-0.3, -0.4, 2, 1]), np.diag([-0.3, -0.4, 2, 1])),
+        (FLAT, np.diag([-0.3, -0.4, 1, 1])),
+        (FLAT + np.eye(4)[:, [3, 3, 0, 3]] * [0, 0, 1, 0], np.diag([-0.3, -0.4, 1, 1])),
+        (np.diag([0, 0, 0, 1]), EYE),
+        (np.diag([np.nan, 1, 1, 1]), EYE),
+        (np.diag([np.inf, 1, 1, 1]), EYE),
+        (EYE[:, [0, 0, 2, 3]], EYE),
+    ],
+    ids=["sound", "no distance of planes", "planes in the frame", "zero", "NaN", "infinite", "no area"],
+)
+def test_a_frame_has_an_affine_with_which_a_mask_is_written(tmp_path, stated, taken):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((WIDTH, HEIGHT))
+    header["sform_code"], header["vox_offset"] = 1, 352
+    header["srow_x"], header["srow_y"], header["srow_z"] = stated[:3]
+    header["pixdim"][1:4] = np.linalg.norm(stated[:3, :3], axis=0)  # MONAI mends an affine that contradicts it
+    content = header.binaryblock[:344] + b"n+1\0" + bytes(4) + grey_rows().T.tobytes(order="F")
+    (tmp_path / "frame.nii").write_bytes(content)
+    array, meta = FrameReader().get_data(tmp_path / "frame.nii")
+    np.testing.assert_array_equal(array[..., 0].T, grey_rows())
+    np.testing.assert_allclose(meta["affine"], taken, atol=1e-6)
+    for suffix in ("nii", "nrrd"):
+        write_map(grey_rows(), tmp_path / "mask", f"frame.{suffix}", meta)
+        np.testing.assert_array_equal(load(tmp_path / f"mask.{suffix}")[..., 0].T, grey_rows())
 
 
 def test_a_mask_in_black_on_nothing_is_refused_and_not_empty(tmp_path):
