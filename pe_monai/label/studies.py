@@ -83,13 +83,17 @@ class Studies:
         self.frames: dict[str, Frame] = {}
         self.left_out: dict[str, str] = {}
         self._names: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._lock, self._listing = threading.Lock(), threading.Lock()
         self._decoded: OrderedDict[Stamp, np.ndarray] = OrderedDict()
         self._open: OrderedDict[tuple[Path, int, int], list[Clip]] = OrderedDict()
         self.refresh()
 
     def refresh(self) -> None:
         """List the folder anew. A file keeps its frames' ids, by which labels are found, whatever comes beside it."""
+        with self._listing:  # of two at once the one that began first would undo the ids that the other gave
+            self._list()
+
+    def _list(self) -> None:
         files = {path.relative_to(self.root): path for path in self._files()}
         stems = {file: _name(file) for file in files}
         shared = Counter(map(str.casefold, stems.values()))

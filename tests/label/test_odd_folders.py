@@ -367,6 +367,31 @@ def test_a_frame_keeps_its_id_and_label_whatever_comes_beside_it(folder):
             assert np.array_equal(kept.read(found.frames[name]), np.eye(*size, k=number, dtype=bool))
 
 
+def test_two_who_list_the_folder_at_once_get_the_same_ids(folder, monkeypatch):
+    found = Studies(folder)
+    grey(folder / "new.png", 1)
+    seen, files, slow = threading.Event(), Studies._files, threading.Event()
+
+    def list_slowly(studies):
+        there = list(files(studies))
+        if not seen.is_set():
+            seen.set()
+            slow.wait(1)
+        return iter(there)
+
+    monkeypatch.setattr(Studies, "_files", list_slowly)
+    first = threading.Thread(target=found.refresh)
+    first.start()
+    seen.wait()
+    Image.new("L", (40, 30), 2).save(folder / "new.jpg")
+    found.refresh()
+    ids = found.frames.keys()
+    slow.set()
+    first.join()
+    assert ids == found.frames.keys() == Studies(folder).frames.keys()
+    assert {frame.path.name for frame in found.frames.values()} >= {"new.png", "new.jpg"}
+
+
 def test_a_file_that_comes_back_has_its_id_again(folder):
     grey(folder / "stilla_001.jpg", 3)  # two that are found together both have a suffix, and the one left keeps it
     assert {"stilla_001.png", "stilla_001.jpg"} <= Studies(folder).frames.keys()
