@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+_ITK = re.compile(r"^\S+:\d+: (?:itk::ERROR|ITK ERROR): \w+\(0x[0-9a-f]+\): ")  # where ITK was built, and an address
 TRACEBACK_VARIABLE = "PE_MONAI_TRACEBACK"  # set, an unforeseen error shows where it came from
 
 
@@ -66,7 +68,7 @@ def one_line(error: BaseException | None, limit: int = 160, path: Path | None = 
     Of ``path`` only the name stays, as a line that is cut within a path would show part of its folders.
     """
     text = str(error) if path is None else str(error).replace(str(path), path.name)
-    text = " ".join(text.split()) or type(error).__name__
+    text = _ITK.sub("", " ".join(text.split())) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -184,9 +184,10 @@ class FrameDatastore(Datastore):
     def read_scores(self) -> dict[str, dict[str, Any]]:
         """What the last scoring found, by image; see :mod:`pe_monai.label.choice`."""
         try:
-            return json.loads(self._scores_file.read_text(encoding="utf-8"))
+            kept = json.loads(self._scores_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return {name: score for name, score in kept.items() if _is_score(score)} if isinstance(kept, dict) else {}
 
     def write_scores(self, scores: dict[str, dict[str, Any]]) -> None:
         """Keep what a scoring found; where the folder is read only, it is found anew each time."""
@@ -205,6 +206,10 @@ class FrameDatastore(Datastore):
     @staticmethod
     def _is_plain(frame: Frame) -> bool:
         return frame.path.name.lower().endswith((".jpg", ".jpeg", ".bmp", ".nii", ".nii.gz", ".nrrd", ".mha"))
+
+
+def _is_score(kept: Any) -> bool:
+    return isinstance(kept, dict) and isinstance(kept.get("uncertainty"), (int, float, type(None)))
 
 
 def _suffix(path: Path) -> str:

@@ -254,6 +254,11 @@ def _list(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".png"):  # ours first
         ends = [end for end in (".seg.nrrd", ".nii.gz", *SUFFIXES) if path.name.lower().endswith(end)]
-        if ends and not path.name.startswith(".") and path.is_file():
+        if ends and not path.name.startswith(".") and path.is_file() and not _leads_out(path):
             found.setdefault(path.name[: -len(ends[0])], path)
     return found
+
+
+def _leads_out(path: Path) -> bool:
+    """Whether it is a link to anywhere but the labels."""
+    return path.is_symlink() and not path.resolve().is_relative_to(path.parent.parent.resolve())

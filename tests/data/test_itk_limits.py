@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pe_monai.data.reader import FrameReader
+from pe_monai.errors import FrameError
 
 NRRD = "NRRD0004\ntype: uchar\ndimension: {}\nsizes: 20 20{}\nencoding: {}\n\n"
 META = "ObjectType = Image\nNDims = 2\nDimSize = 20 20\nElementType = MET_UCHAR\nElementDataFile = {}\n"
@@ -42,6 +43,12 @@ def test_what_itk_cannot_take_is_refused(tmp_path, name, header, reason):
     answer = subprocess.run([sys.executable, "-c", READ, str(tmp_path / name)], capture_output=True, text=True)
     assert answer.returncode == 0, answer
     assert name in answer.stdout and reason in answer.stdout
+
+
+def test_what_itk_finds_wrong_is_said_without_where_it_was_built(tmp_path):
+    (tmp_path / "cut.nrrd").write_bytes(NRRD.format(2, "", "raw").encode() + b"cut")
+    with pytest.raises(FrameError, match=r"cut\.nrrd: cannot be read \(Read: Error reading cut\.nrrd"):
+        FrameReader().get_data(tmp_path / "cut.nrrd")
 
 
 def test_pixels_that_look_like_a_header_are_none(tmp_path):

@@ -367,6 +367,31 @@ def test_a_frame_keeps_its_id_and_label_whatever_comes_beside_it(folder):
             assert np.array_equal(kept.read(found.frames[name]), np.eye(*size, k=number, dtype=bool))
 
 
+@pytest.mark.parametrize(
+    "kept", ["5", "[1]", "null", '{"stillb_001": 5}', '{"stillb_001": {"version": "v", "uncertainty": "x"}}']
+)
+def test_scores_that_are_none_are_found_anew(folder, kept):
+    pytest.importorskip("monailabel", reason="MONAI Label is not installed; see constraints-label.txt")
+    from pe_monai.label.datastore import FrameDatastore
+
+    found = Studies(folder)
+    (folder / ".pe_monai/scores.json").write_text(kept)
+    assert FrameDatastore(found, Labels(found)).read_scores() == {}
+
+
+def test_a_link_to_anywhere_but_the_labels_is_no_label(folder):
+    kept = Labels(Studies(folder))
+    path = kept.studies.root / "labels/final/stilla_001.png"
+    kept.save(kept.studies.frames["stilla_001"], np.ones((224, 320), bool))
+    outside = path.rename(folder.parent / "outside.png")
+    path.symlink_to(outside)
+    path.with_name("stillb_001.png").symlink_to("stillc_001.png")
+    kept.save(kept.studies.frames["stillc_001"], np.ones((224, 320), bool))
+    assert Labels(kept.studies).labelled() == {"stillb_001", "stillc_001"}
+    kept.save(kept.studies.frames["stilla_001"], np.zeros((224, 320), bool))
+    assert not path.is_symlink() and outside.is_file() and np.asarray(Image.open(outside)).all()
+
+
 def test_two_who_list_the_folder_at_once_get_the_same_ids(folder, monkeypatch):
     found = Studies(folder)
     grey(folder / "new.png", 1)
