@@ -52,7 +52,9 @@ def within(frame, seen) -> int:
 @pytest.mark.parametrize("name", SYNTAXES)
 def test_transfer_syntaxes(clip, tmp_path, name, colour):
     if name in ("JPEG lossless", "HTJ2K"):
-        pytest.importorskip("imagecodecs", reason="writes JPEG lossless and HTJ2K")
+        imagecodecs = pytest.importorskip("imagecodecs", reason="writes JPEG lossless and HTJ2K")
+        if name == "HTJ2K" and not hasattr(imagecodecs, "htj2k_encode"):
+            pytest.skip("the imagecodecs for this Python cannot write HTJ2K")
     path = write_phantom_object(tmp_path / "clip.dcm", clip, SYNTAXES[name], colour)
     if name not in UNKNOWN_TO_DCIODVFY:
         assert complaints(path) == []
