@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--data", metavar="DATA", help="data set's folder (default: phantoms)")
     parser.add_argument("--frames", type=positive, default=128, metavar="N", help="frames of an epoch (default: 128)")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="frames of a step (default: the bundle's)")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns of each (default: 5)")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of PyTorch (default: 1)")
     parser.add_argument("--device", type=_device, default="cpu", help="cpu or cuda (default: cpu)")
@@ -42,8 +43,8 @@ def main() -> None:
         items = load_datalist("clip", "training", data)
         items = (items * (1 + options.frames // len(items)))[: options.frames]
         device = options.device
-        bundle = _bundle(items, f"{folder}/plain", device)
-        batched = _bundle(items, f"{folder}/batched", device, "batched")
+        bundle = _bundle(items, f"{folder}/plain", device, options.batch_size)
+        batched = _bundle(items, f"{folder}/batched", device, options.batch_size, "batched")
         rivals = {
             "bare loop, bf16 and channels-last": _bare(bundle, options.frames, device, fast=True),
             "the bundle's epoch, its checkpoint and logs included": bundle.get_parsed_content("train#trainer").run,
@@ -52,10 +53,11 @@ def main() -> None:
         }
         rivals = {name: _to_the_end(run, device) for name, run in rivals.items()}
         times = in_turns(rivals, options.rounds, options.frames)
+    size = bundle.get_parsed_content("batch_size")
     first = next(iter(times.values()))
     rows = [[name, t.wall, t.wall / first.wall, t.cpu] for name, t in times.items()]
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{options.threads} threads"
-    print(f"{options.frames} frames, {where}. Medians of rivals run in turns.\n")
+    print(f"{options.frames} frames, {size} a step, {where}. Medians of rivals run in turns.\n")
     print(table(["training", "ms a frame", "ratio", "CPU ms a frame"], rows))
 
 
@@ -77,7 +79,9 @@ def _to_the_end(run: Callable[[], object], device: torch.device) -> Callable[[],
     return wait
 
 
-def _bundle(items: list[dict], folder: str, device: torch.device, *overlays: str) -> ConfigParser:
+def _bundle(
+    items: list[dict], folder: str, device: torch.device, batch_size: int | None, *overlays: str
+) -> ConfigParser:
     """The bundle's training of one epoch over some frames, from the cache, without a validation."""
     parser = ConfigParser()
     files = [bundle_dir() / "configs" / "train.json", *(configs_dir() / f"{name}.json" for name in overlays)]
@@ -94,6 +98,7 @@ def _bundle(items: list[dict], folder: str, device: torch.device, *overlays: str
             "train#handlers": [{"_target_": "pe_monai.training.StopOnNan"}],
             "lr_scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "optimizer": "@optimizer"},
         }
+        | ({"batch_size": batch_size} if batch_size else {})
     )
     return parser
 

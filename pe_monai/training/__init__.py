@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What MONAI's engines lack: training that survives a kill, the best weights kept, batches augmented on the device."""
 
+from pe_monai.training.averaging import average_weights
 from pe_monai.training.batches import AugmentBatch
 from pe_monai.training.checkpoint import BestWeights, EarlyStop, StopOnNan, TrainingState, warm_start
 from pe_monai.training.growth import grow_start
@@ -15,6 +16,7 @@ __all__ = [
     "EarlyStop",
     "StopOnNan",
     "TrainingState",
+    "average_weights",
     "check_settings",
     "grow_start",
     "loss_of",
