@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from pe_monai.cli.arguments import add_bundle_argument, add_spacing_argument, positive
+from pe_monai.scratch import scratch_root
 
 EXAMPLES = """examples:
   pe_monai label --studies FOLDER
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         "device": options.device or "",
         "spacing": ",".join(map(str, options.spacing)) if options.spacing else "",
     }
-    with tempfile.TemporaryDirectory(prefix="pe_monai-sessions-") as sessions:
+    with tempfile.TemporaryDirectory(prefix="sessions-", dir=scratch_root()) as sessions:
         os.environ |= {
             "MONAI_LABEL_APP_DIR": str(Path(__file__).parents[1] / "label"),
             "MONAI_LABEL_STUDIES": str(studies),

@@ -21,6 +21,7 @@ from pe_monai.data.reader import is_dicom
 from pe_monai.dicom.identity import MANUFACTURER, read_integer
 from pe_monai.dicom.reader import check_class
 from pe_monai.errors import FileError, FrameError, one_line
+from pe_monai.scratch import scratch_root
 
 MAX_UNPACKED = 64 << 30
 _ENCRYPTED = 1  # APPNOTE.TXT, 4.4.4: general purpose bit flag
@@ -62,7 +63,7 @@ def find_studies(inputs: Iterable[str | Path]) -> Iterator[tuple[list[Study], Se
         The studies by their UID, apart for each Patient ID where one has several, and why files could not be used.
     """
     errors: list[FileError] = []
-    with tempfile.TemporaryDirectory(prefix="pe_monai-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dicom-", dir=scratch_root()) as scratch:
         found: dict[str, tuple[Path, Dataset]] = {}
         origins: dict[Path, Path] = {}
         for path in dict.fromkeys(_list_files([Path(given) for given in inputs], Path(scratch), errors, origins)):

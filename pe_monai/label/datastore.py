@@ -22,6 +22,7 @@ from pe_monai.data import write_picture, write_whole
 from pe_monai.label.labels import FINAL, Labels
 from pe_monai.label.studies import STATE, Frame, Studies
 from pe_monai.measure.mask_files import read_mask
+from pe_monai.scratch import scratch_root
 
 _UNKNOWN = "no such image in the datastore; GET /datastore/?output=all lists them."
 
@@ -37,7 +38,7 @@ class FrameDatastore(Datastore):
     def __init__(self, studies: Studies, labels: Labels) -> None:
         self.studies = studies
         self.labels = labels
-        self._scratch = tempfile.TemporaryDirectory(prefix="pe_monai-label-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="label-", dir=scratch_root())
         self._notes: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 

@@ -20,6 +20,7 @@ from pe_monai.data.reader import SUFFIXES, is_dicom
 from pe_monai.errors import FrameError
 from pe_monai.label.studies import LABELS, Frame, Studies
 from pe_monai.measure.mask_files import read_placed_mask
+from pe_monai.scratch import scratch_root
 from pe_monai.whole import drop_partial
 
 FINAL, ORIGINAL, DRAFT = "final", "original", "draft"  # each browser's drafts have a tag that begins so
@@ -242,7 +243,7 @@ def write_index(mask: np.ndarray, suffix: str, affine: np.ndarray) -> Path:
     Returns:
         The file, in a folder of its own, which whoever sends it removes.
     """
-    folder = Path(tempfile.mkdtemp(prefix="pe_monai-mask-"))
+    folder = Path(tempfile.mkdtemp(prefix="mask-", dir=scratch_root()))
     try:
         return write_map(mask.astype(np.uint8), folder / "label", f"label{suffix}", {"affine": affine})
     except BaseException:

@@ -29,6 +29,7 @@ from requests_toolbelt import MultipartEncoder
 from pe_monai.data.reader import SUFFIXES, is_dicom
 from pe_monai.errors import FrameError
 from pe_monai.label.labels import FINAL, OvertakenError, check_extension, read_label, write_index
+from pe_monai.scratch import scratch_root
 
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
@@ -241,7 +242,7 @@ def received(file: UploadFile | None) -> Iterator[Path | None]:
     if file is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="pe_monai-upload-") as folder:
+    with tempfile.TemporaryDirectory(prefix="upload-", dir=scratch_root()) as folder:
         path = Path(folder) / f"upload{_suffix(file)}"
         with path.open("wb") as target:
             shutil.copyfileobj(file.file, target)

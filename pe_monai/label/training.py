@@ -23,6 +23,7 @@ from pe_monai.label.models import Models
 from pe_monai.label.studies import STATE
 from pe_monai.measure import dice
 from pe_monai.predictor import Predictor
+from pe_monai.scratch import scratch_root
 
 MAX_EPOCHS, LEARNING_RATE, BATCH_SIZE = 10, 2e-4, 16
 MOST_EPOCHS = 500
@@ -84,7 +85,7 @@ class Training(TrainTask):
         runs = datastore.studies.root / STATE / "training"
         shutil.rmtree(runs, ignore_errors=True)  # of a training that was killed
         if "#" in str(runs):  # which MONAI's configs take for a separator
-            runs = Path(tempfile.mkdtemp(prefix="pe_monai-training-"))
+            runs = Path(tempfile.mkdtemp(prefix="training-", dir=scratch_root()))
         try:
             return self._train(request, datastore, runs)
         except Exception as e:

@@ -185,12 +185,12 @@ def test_a_label_whose_values_say_nothing_is_not_saved(label_server, tmp_path, o
 def test_an_archive_of_the_labels_does_not_stay(label_server):
     url, label = label_server.url, {"label": ("x.png", png(still(0).astype(np.uint8) * 255))}
     requests.put(f"{url}/datastore/label?image=stilla_001", files=label, timeout=60)
-    before = set(Path(tempfile.gettempdir()).glob("pe_monai-label-*/*.zip"))
+    before = set(Path(tempfile.gettempdir()).glob("pe_monai-*/label-*/*.zip"))
     answer = requests.get(f"{url}/datastore/dataset", timeout=60)
     names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
     assert {"image/stilla_001.png", "label/stilla_001.png"} <= set(names)
     time.sleep(0.5)
-    assert set(Path(tempfile.gettempdir()).glob("pe_monai-label-*/*.zip")) <= before
+    assert set(Path(tempfile.gettempdir()).glob("pe_monai-*/label-*/*.zip")) <= before
 
 
 def test_a_label_that_someone_else_saved_meanwhile_is_not_replaced(label_server):
