@@ -150,7 +150,7 @@ def test_results_of_other_settings_are_not_gone_on_with(frames, single, capsys):
 
 def test_results_of_another_temperature_are_not_gone_on_with(single):
     other = Predictor(None, "cpu", 4, {"temperature": 1.0})
-    with pytest.raises(BundleError, match="'temperature': 1.7.*not .*'temperature': 1.0"):
+    with pytest.raises(BundleError, match="'temperature': 2.0.*not .*'temperature': 1.0"):
         find_done(single, [], other, {})
 
 

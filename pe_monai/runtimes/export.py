@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import shutil
@@ -47,8 +48,9 @@ def export_network(
 
     The folder holds the model, ``metadata.json`` and ``inference.json`` of the bundle, and ``export.json`` with the
     SHA-256 of each file and of the weights. What is read back from it must agree with PyTorch: in fp32 within 1e-4 of
-    each logit, for several sizes and batches; otherwise within 0.01 of the probabilities on average, and int8 within
-    0.005 of the mean Dice on the validation frames of the data set it is calibrated with.
+    each logit, for several sizes and batches, or within twice PyTorch's own distance from float64, where that is more;
+    otherwise within 0.01 of the probabilities on average, or in int8 within 0.005 of the mean Dice on the validation
+    frames of the data set it is calibrated with.
 
     Args:
         predictor: with the bundle to export, on the CPU.
@@ -189,7 +191,8 @@ def _compare(predictor: Predictor, folder: Path, precision: str, calibration: st
     channels = images.shape[1]
     others = [torch.rand(1, channels, 224, 320), torch.rand(3, channels, 57, 80)]
     network = predictor.network.eval()
-    difference, error = 0.0, 0.0
+    difference, error, rounding = 0.0, 0.0, 0.0
+    exact = copy.deepcopy(network).double() if precision == "fp32" else None
     with torch.inference_mode():
         for batch in (images, *others):
             expected = _logits(network, batch)
@@ -197,11 +200,16 @@ def _compare(predictor: Predictor, folder: Path, precision: str, calibration: st
                 continue
             found = session(batch)
             difference = float(np.maximum(difference, float((found - expected).abs().max())))  # max() loses NaN
+            if exact is not None:  # a deep network can carry fp32's rounding far beyond its last digits
+                rounding = max(rounding, float((expected - exact(batch.double())).abs().max()))
             if batch is images:
                 error = float((found.sigmoid() - expected.sigmoid()).abs().mean())
     agreement = {"max_logit_difference": difference, "mean_probability_error": error}
-    if precision == "fp32" and not difference <= MAX_DIFFERENCE:
-        raise ExportError(f"the export's logits differ from PyTorch's by {difference:.2g}, more than {MAX_DIFFERENCE}.")
+    if precision == "fp32":
+        agreement["torch_from_float64"] = rounding
+        bound = max(MAX_DIFFERENCE, 2 * rounding)
+        if not difference <= bound:
+            raise ExportError(f"the export's logits differ from PyTorch's by {difference:.2g}, more than {bound:.2g}.")
     if precision != "int8" and not error <= MAX_PROBABILITY_ERROR:
         raise ExportError(f"the export's probabilities are {error:.2g} off on average, over {MAX_PROBABILITY_ERROR}.")
     if precision == "int8":
