@@ -47,7 +47,7 @@ def _remove_orphans(parent: Path) -> None:
         try:
             state = folder.lstat()
             ours = not hasattr(os, "getuid") or state.st_uid == os.getuid()
-            if folder.is_symlink() or not ours or time.time() - state.st_mtime < _SETTLED:
+            if not ours or time.time() - state.st_mtime < _SETTLED:
                 continue
             if not (folder / _LOCK).is_file():
                 continue
