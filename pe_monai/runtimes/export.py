@@ -48,9 +48,9 @@ def export_network(
 
     The folder holds the model, ``metadata.json`` and ``inference.json`` of the bundle, and ``export.json`` with the
     SHA-256 of each file and of the weights. What is read back from it must agree with PyTorch: in fp32 within 1e-4 of
-    each logit, for several sizes and batches, or within twice PyTorch's own distance from float64, where that is more;
-    otherwise within 0.01 of the probabilities on average, or in int8 within 0.005 of the mean Dice on the validation
-    frames of the data set it is calibrated with.
+    each logit, for several sizes and batches, or within four times PyTorch's own distance from float64, where that is
+    more; otherwise within 0.01 of the probabilities on average, or in int8 within 0.005 of the mean Dice on the
+    validation frames of the data set it is calibrated with.
 
     Args:
         predictor: with the bundle to export, on the CPU.
@@ -193,6 +193,7 @@ def _compare(predictor: Predictor, folder: Path, precision: str, calibration: st
     network = predictor.network.eval()
     difference, error, rounding = 0.0, 0.0, 0.0
     exact = copy.deepcopy(network).double() if precision == "fp32" else None
+    layouts = [network, copy.deepcopy(network).to(memory_format=torch.contiguous_format)]
     with torch.inference_mode():
         for batch in (images, *others):
             expected = _logits(network, batch)
@@ -201,13 +202,14 @@ def _compare(predictor: Predictor, folder: Path, precision: str, calibration: st
             found = session(batch)
             difference = float(np.maximum(difference, float((found - expected).abs().max())))  # max() loses NaN
             if exact is not None:  # a deep network can carry fp32's rounding far beyond its last digits
-                rounding = max(rounding, float((expected - exact(batch.double())).abs().max()))
+                true = exact(batch.double())
+                rounding = max(rounding, *(float((one(batch) - true).abs().max()) for one in layouts))
             if batch is images:
                 error = float((found.sigmoid() - expected.sigmoid()).abs().mean())
     agreement = {"max_logit_difference": difference, "mean_probability_error": error}
     if precision == "fp32":
         agreement["torch_from_float64"] = rounding
-        bound = max(MAX_DIFFERENCE, 2 * rounding)
+        bound = max(MAX_DIFFERENCE, 4 * rounding)
         if not difference <= bound:
             raise ExportError(f"the export's logits differ from PyTorch's by {difference:.2g}, more than {bound:.2g}.")
     if precision != "int8" and not error <= MAX_PROBABILITY_ERROR:

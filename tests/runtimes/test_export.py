@@ -298,7 +298,7 @@ def test_frames_are_read_no_faster_than_they_are_used(plain):
 def test_the_shipped_weights_are_exported_in_fp32(tmp_path):
     # whose logits are farther from float64 in PyTorch's own fp32 than 1e-4
     agreement = export_network(Predictor(device="cpu"), "torchscript", "fp32", tmp_path / "fp32")["agreement"]
-    assert agreement["max_logit_difference"] <= max(1e-4, 2 * agreement["torch_from_float64"])
+    assert agreement["max_logit_difference"] <= max(1e-4, 4 * agreement["torch_from_float64"])
     assert agreement["mean_probability_error"] < 1e-6
 
 
