@@ -15,7 +15,7 @@ import pytest
 from pe_monai.scratch import scratch_root
 
 HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from pe_monai.scratch import scratch_root
 (Path(scratch_root()) / "frame.png").write_text("a frame")
