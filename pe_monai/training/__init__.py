@@ -8,12 +8,14 @@ from pe_monai.training.checkpoint import BestWeights, EarlyStop, StopOnNan, Trai
 from pe_monai.training.growth import grow_start
 from pe_monai.training.reporting import CsvMetrics, loss_of, progress_bar
 from pe_monai.training.settings import check_settings
+from pe_monai.training.statistics import RenewStatistics
 
 __all__ = [
     "AugmentBatch",
     "BestWeights",
     "CsvMetrics",
     "EarlyStop",
+    "RenewStatistics",
     "StopOnNan",
     "TrainingState",
     "average_weights",
