@@ -17,7 +17,8 @@ from benchmarks.timing import in_turns, table
 from pe_monai.inferers import FrameInferer, has_fast_bf16
 from pe_monai.paths import configs_dir
 from pe_monai.runtimes import Session, fold_batch_norm
-from pe_monai.runtimes.convert import quantize, to_onnx, to_openvino
+from pe_monai.runtimes.convert import to_onnx, to_openvino
+from pe_monai.runtimes.quantize import quantize
 from pe_monai.runtimes.session import onnx_session, openvino_session
 
 PEERS = {"BasicUNet": "basic_unet", "FlexibleUNet resnet18": "flexible_unet", "smp Unet resnet18": "smp_unet"}

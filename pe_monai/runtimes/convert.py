@@ -1,6 +1,6 @@
 # Copyright (c) pe_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A PyTorch network as TorchScript, ONNX or OpenVINO model, for any batch, height and width, and its quantization."""
+"""A PyTorch network as TorchScript, ONNX or OpenVINO model, for any batch, height and width."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import importlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -58,7 +57,7 @@ def to_onnx(network: nn.Module, sample: torch.Tensor) -> Any:
     for module in ("onnx", "onnxscript"):
         require(module)
     sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             network,
             (sample,),
@@ -75,7 +74,7 @@ def to_onnx(network: nn.Module, sample: torch.Tensor) -> Any:
 def to_openvino(network: nn.Module, sample: torch.Tensor) -> Any:
     """OpenVINO model with input ``image`` (B, C, H, W) and output ``pred``, all but C dynamic."""
     openvino = require("openvino")
-    with _quiet():
+    with quiet():
         model = openvino.convert_model(network, example_input=sample)
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})
@@ -83,26 +82,8 @@ def to_openvino(network: nn.Module, sample: torch.Tensor) -> Any:
     return model
 
 
-def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
-    """An ONNX or OpenVINO model with int8 weights and activations, by NNCF's post-training quantization.
-
-    Args:
-        model: what :func:`to_onnx` or :func:`to_openvino` returned.
-        images: what the network sees of frames it was trained on, each (1, C, H, W) float32.
-    """
-    with _quiet():
-        nncf = require("nncf")
-        kind = "onnx" if type(model).__module__.startswith("onnx") else "openvino"
-        data = nncf.Dataset(list(images), (lambda image: {INPUT: image}) if kind == "onnx" else None)
-        # NNCF's correction of biases takes what a frame outside the sector is, zero, for a typical input of a layer: it
-        # lowered the probabilities of effusion, at 2 points of Dice on frames the network had not seen
-        plain = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
-        mixed = nncf.QuantizationPreset.MIXED
-        return nncf.quantize(model, data, subset_size=len(images), preset=mixed, advanced_parameters=plain)
-
-
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence converters, which print, warn and log about their own work."""
     disabled = logging.root.manager.disable
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), warnings.catch_warnings():

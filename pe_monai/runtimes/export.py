@@ -23,9 +23,10 @@ from pe_monai.errors import DatasetError, ExportError, FrameError
 from pe_monai.predictor import Predictor
 from pe_monai.report.sheet import choose_frames
 from pe_monai.runtimes.accuracy import mean_dice, read_labels, with_session
-from pe_monai.runtimes.convert import quantize, require, to_onnx, to_openvino, to_torchscript
+from pe_monai.runtimes.convert import require, to_onnx, to_openvino, to_torchscript
 from pe_monai.runtimes.exported import MANIFEST, MODEL_FILES, PRECISIONS, open_export
 from pe_monai.runtimes.fold import fold_batch_norm
+from pe_monai.runtimes.quantize import quantize
 from pe_monai.weights import sha256_of
 from pe_monai.whole import replace_folder
 

@@ -304,11 +304,12 @@ def test_the_shipped_weights_are_exported_in_fp32(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.realdata
-def test_int8_of_the_shipped_weights_is_refused_on_real_frames(real_root, tmp_path):
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_int8_of_the_shipped_weights_keeps_the_dice_of_real_frames(kind, real_root, tmp_path):
     pytest.importorskip("nncf")
-    with pytest.raises(ExportError, match=r"int8 costs 0\.0\d+ of the mean Dice of 0\.89\d+ on 228 frames"):
-        export_network(Predictor(device="cpu"), "openvino", "int8", tmp_path / "int8", real_root)
-    assert not (tmp_path / "int8").exists()
+    agreement = export_network(Predictor(device="cpu"), kind, "int8", tmp_path / "int8", real_root)["agreement"]
+    assert agreement["frames"] == 228
+    assert agreement["mean_dice"] > agreement["mean_dice_of_torch"] - 0.003
 
 
 def test_what_else_lies_in_an_export_is_not_deleted_with_it(plain, tmp_path):
