@@ -27,7 +27,7 @@ class RenewStatistics:
     A training leaves running statistics behind: of the last twenty batches or so, most of them seen by weights that
     have changed since. Those of one whole epoch, seen by the weights that are kept, are what inference should use (Wu
     and Johnson, "Rethinking 'Batch' in BatchNorm", 2021). The best weights get them if the validation is better with
-    them, and stay as they are otherwise. The training's own network is left as it was.
+    them, and stay as they are otherwise. The training's own network and the validation's metrics are left as they were.
 
     Without a validation there are no best weights, and without a batch normalisation no statistics: then nothing
     happens. Attach it behind the validation and whatever else may end the training, and before
@@ -54,12 +54,13 @@ class RenewStatistics:
         if not is_last or not has_statistics or before == float("-inf"):
             return
         network = plain_network(self.network)
-        own = copy.deepcopy(network.state_dict())
+        own, metrics = copy.deepcopy(network.state_dict()), dict(self.validator.state.metrics)
         idist.barrier()  # the process that writes the best weights may be writing still
         load_weights(network, self.best.path)
         update_bn(self._inputs(engine), self.network)
         self.validator.run(global_epoch=engine.state.epoch)
         network.load_state_dict(own)
+        self.validator.state.metrics = metrics
         outcome = "better, kept" if self.best.best > before else "no better, not kept"
         logger.info("best weights with statistics of all frames: %s", outcome)
 

@@ -92,7 +92,8 @@ def test_training_writes_weights_checkpoint_and_table(bundle, straight):
     for row in rows:
         assert np.isfinite([float(row[name]) for name in ("train_loss", "val_dice", "val_dice_positives")]).all()
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
-    assert max(float(row["val_dice"]) for row in rows) == state_of(straight / "last.pt")["best"]["best"]
+    # statistics measured at the end may have raised the best
+    assert max(float(row["val_dice"]) for row in rows) <= state_of(straight / "last.pt")["best"]["best"]
     assert not (bundle / "models").exists() and not (bundle / "runs").exists()
 
 

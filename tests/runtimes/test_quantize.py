@@ -35,6 +35,7 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def model(kind):
+    torch.manual_seed(0)
     return KINDS[kind][0](fold_batch_norm(trained(NETWORKS["paper"]())), torch.rand(2, 1, 32, 48))
 
 

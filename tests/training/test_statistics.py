@@ -63,6 +63,7 @@ def test_statistics_are_those_of_all_frames_and_kept_where_they_are_better(tmp_p
     torch.testing.assert_close(state["0.running_var"], torch.stack([i.var((0, 2, 3)) for i in images]).mean(0))
     torch.testing.assert_close(state["0.weight"], torch.ones(3))  # the best epoch's
     assert trial.best.best == 0.6
+    assert trial.validator.state.metrics == {"score": 0.4}
     # a checkpoint that is saved now is the last epoch's
     torch.testing.assert_close(trial.network[0].weight.detach(), torch.full((3,), 9.0))
     torch.testing.assert_close(trial.network[0].running_mean, torch.zeros(3))
