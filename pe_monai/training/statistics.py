@@ -53,9 +53,12 @@ class RenewStatistics:
         before = self.best.best
         if not is_last or not has_statistics or before == float("-inf"):
             return
+        idist.barrier()  # the process that writes the best weights may be writing still
+        if not idist.all_reduce(int(self.best.path.is_file()), "MIN"):
+            logger.warning("%s is gone: its statistics are not measured", self.best.path)
+            return
         network = plain_network(self.network)
         own, metrics = copy.deepcopy(network.state_dict()), dict(self.validator.state.metrics)
-        idist.barrier()  # the process that writes the best weights may be writing still
         load_weights(network, self.best.path)
         update_bn(self._inputs(engine), self.network)
         self.validator.run(global_epoch=engine.state.epoch)

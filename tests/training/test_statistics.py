@@ -83,6 +83,14 @@ def test_nothing_happens_without_a_batch_normalisation(tmp_path):
     assert trial.validated == [1]
 
 
+def test_a_training_whose_best_weights_were_taken_away_ends_all_the_same(tmp_path, caplog):
+    trial = Trial(tmp_path, normalised(), [0.5, 0.4])
+    trial.trainer.add_event_handler(Events.EPOCH_STARTED(once=2), lambda: trial.path.unlink())
+    trial.train(2)
+    assert trial.validated == [1, 2]
+    assert "model.pt is gone" in caplog.text
+
+
 def test_without_a_validation_another_trainings_file_is_not_touched(tmp_path):
     trial = Trial(tmp_path, normalised(), [])
     trial.path.write_bytes(b"another training's")
