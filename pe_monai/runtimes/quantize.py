@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pe_monai.runtimes.convert import INPUT, quiet, require
-from pe_monai.runtimes.session import Session, onnx_session, openvino_session
+from pe_monai.runtimes.session import onnx_session, openvino_session
 
 STEPS = tuple(round(0.86 + 0.02 * number, 2) for number in range(24))
 TENSORS = 3
@@ -35,7 +35,7 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
         ExportError: NNCF or the model's runtime is not installed.
     """
     nncf = require("nncf")
-    is_onnx = type(model).__module__.startswith("onnx")
+    is_onnx = _is_onnx(model)
     judges = images[:: max(1, len(images) // FRAMES)][:FRAMES]
     with quiet():
         data = nncf.Dataset(list(images), (lambda image: {INPUT: image}) if is_onnx else None)
@@ -44,9 +44,9 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
         plain = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
         mixed = nncf.QuantizationPreset.MIXED
         quantized = nncf.quantize(model, data, subset_size=len(images), preset=mixed, advanced_parameters=plain)
-        kind = _Onnx if is_onnx else _OpenVino
-        expected = _probabilities(kind.session(model), judges)
-        _choose_steps(kind(quantized), lambda session: _error(session, judges, expected))
+        expected = _probabilities(model, judges)
+        tensors = _Onnx(quantized) if is_onnx else _OpenVino(quantized)
+        _choose_steps(tensors, lambda: _error(quantized, judges, expected))
     return quantized
 
 
@@ -57,39 +57,40 @@ class _Tensors(Protocol):
 
     def set_step(self, number: int, step: float) -> None: ...
 
-    def start(self) -> Session: ...
 
-
-def _choose_steps(tensors: _Tensors, error: Callable[[Session], float]) -> None:
-    lowest = error(tensors.start())
+def _choose_steps(tensors: _Tensors, error: Callable[[], float]) -> None:
+    lowest = error()
     for number, step in islice(enumerate(tensors.steps()), TENSORS):
         best = step
         for factor in STEPS:
             tensors.set_step(number, step * factor)
-            found = error(tensors.start())
+            found = error()
             if found < lowest:
                 lowest, best = found, step * factor
         tensors.set_step(number, best)
 
 
-def _probabilities(session: Session, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+def _is_onnx(model: Any) -> bool:
+    return type(model).__module__.startswith("onnx")
+
+
+def _probabilities(model: Any, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+    is_onnx = _is_onnx(model)
+    session = onnx_session(model.SerializeToString(), "int8") if is_onnx else openvino_session(model, "int8")
     return [session(torch.from_numpy(image)).sigmoid() for image in images]
 
 
-def _error(session: Session, images: Sequence[np.ndarray], expected: Sequence[torch.Tensor]) -> float:
-    found = _probabilities(session, images)
+def _error(model: Any, images: Sequence[np.ndarray], expected: Sequence[torch.Tensor]) -> float:
+    found = _probabilities(model, images)
     return float(np.mean([float((one - other).abs().mean()) for one, other in zip(found, expected, strict=True)]))
 
 
 class _OpenVino:
     def __init__(self, model: Any) -> None:
-        self.model = model
         self._groups: dict[tuple[float, float], list[Any]] = {}
         for node in model.get_ordered_ops():
-            if node.get_type_name() == "FakeQuantize" and _source(node, 0).get_type_name() not in (
-                "Constant",
-                "Convert",
-            ):
+            is_quantizer = node.get_type_name() == "FakeQuantize"
+            if is_quantizer and _source(node, 0).get_type_name() not in ("Constant", "Convert"):  # those are weights
                 low, high = (float(_source(node, place).get_data().item()) for place in (1, 2))
                 self._groups.setdefault((low, high), []).append(node)
         self._ranges = list(self._groups)
@@ -106,13 +107,6 @@ class _OpenVino:
                 constant = require("openvino").opset13.constant(np.full(shape, value, np.float32))
                 node.input(place).replace_source_output(constant.output(0))
 
-    def start(self) -> Session:
-        return self.session(self.model)
-
-    @staticmethod
-    def session(model: Any) -> Session:
-        return openvino_session(model, "int8")
-
 
 def _source(node: Any, place: int) -> Any:
     return node.input(place).get_source_output().get_node()
@@ -121,7 +115,6 @@ def _source(node: Any, place: int) -> Any:
 class _Onnx:
     def __init__(self, model: Any) -> None:
         numpy_helper = require("onnx").numpy_helper
-        self.model = model
         self._constants = {constant.name: constant for constant in model.graph.initializer}
         self._groups: dict[tuple[float, int], list[str]] = {}
         for node in model.graph.node:
@@ -137,10 +130,3 @@ class _Onnx:
             constant = self._constants[name]
             array = np.full(tuple(constant.dims), step, np.float32)
             constant.CopyFrom(require("onnx").numpy_helper.from_array(array, name))
-
-    def start(self) -> Session:
-        return self.session(self.model)
-
-    @staticmethod
-    def session(model: Any) -> Session:
-        return onnx_session(model.SerializeToString(), "int8")

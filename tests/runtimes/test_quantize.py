@@ -39,31 +39,31 @@ def model(kind):
     return KINDS[kind][0](fold_batch_norm(trained(NETWORKS["paper"]())), torch.rand(2, 1, 32, 48))
 
 
-def outputs(kind: str, model, images) -> torch.Tensor:
-    session = KINDS[kind][1].session(model)
-    return torch.cat([session(torch.from_numpy(image)).sigmoid() for image in images])
+def outputs(model, images) -> torch.Tensor:
+    return torch.cat(quantizing._probabilities(model, images))
 
 
-def test_ranges_are_chosen_by_what_the_network_then_says(kind, model, images, monkeypatch):
+def test_ranges_are_chosen_by_what_the_network_then_says(model, images, monkeypatch):
     monkeypatch.setattr(quantizing, "STEPS", quantizing.STEPS[::3])
-    expected = outputs(kind, model, images)
-    chosen = (outputs(kind, quantize(model, images), images) - expected).abs().mean()
-    assert outputs(kind, model, images).equal(expected)  # the model that was given is left as it was
+    expected = outputs(model, images)
+    chosen = (outputs(quantize(model, images), images) - expected).abs().mean()
+    assert outputs(model, images).equal(expected)  # the model that was given is left as it was
     monkeypatch.setattr(quantizing, "TENSORS", 0)
-    by_values = (outputs(kind, quantize(model, images), images) - expected).abs().mean()
+    by_values = (outputs(quantize(model, images), images) - expected).abs().mean()
     assert 0 < chosen < 0.95 * by_values
 
 
 def test_a_step_is_set_and_black_stays_zero(kind, model, images, monkeypatch):
     monkeypatch.setattr(quantizing, "STEPS", (1.0,))
-    tensors = KINDS[kind][1](quantize(model, images))
+    quantized = quantize(model, images)
+    tensors = KINDS[kind][1](quantized)
     steps = tensors.steps()
     assert len(steps) > quantizing.TENSORS and all(step > 0 for step in steps)
     for number, step in enumerate(steps):
         tensors.set_step(number, 1.1 * step)
-    assert KINDS[kind][1](tensors.model).steps() == pytest.approx([1.1 * step for step in steps], rel=1e-4)
+    assert KINDS[kind][1](quantized).steps() == pytest.approx([1.1 * step for step in steps], rel=1e-4)
     if kind == "openvino":
-        for low, high in KINDS[kind][1](tensors.model)._ranges:
+        for low, high in KINDS[kind][1](quantized)._ranges:
             zero = -low / (high - low) * 255
             assert zero == pytest.approx(round(zero), abs=1e-3)
 
@@ -79,10 +79,7 @@ def test_steps_are_taken_in_turn_and_only_where_they_help(monkeypatch):
         def set_step(self, number: int, step: float) -> None:
             self.now[number] = step
 
-        def start(self) -> list[float]:
-            return list(self.now)
-
     tensors = Tensors()
     goals = [1.2, 1.0, 0.9, 2.0]
-    quantizing._choose_steps(tensors, lambda now: sum(abs(a - b) for a, b in zip(now, goals, strict=True)))
+    quantizing._choose_steps(tensors, lambda: sum(abs(a - b) for a, b in zip(tensors.now, goals, strict=True)))
     assert tensors.now == pytest.approx([1.2, 1.0, 0.9, 1.0])
