@@ -40,6 +40,40 @@ def _pad(x: torch.Tensor, mode: str) -> torch.Tensor:
     return F.pad(x, [1, 1, 1, 1], mode=mode)
 
 
+class Normalised(ADN):
+    """MONAI's normalisation, dropout and activation, run as :func:`pe_monai.networks.gradients.run_layer` does.
+
+    Args:
+        ordering: of "N", "D" and "A".
+        channels: of the images.
+        norm: as in :class:`ConvBlock`.
+        act: as in :class:`ConvBlock`.
+        dropout: as in :class:`ConvBlock`.
+    """
+
+    def __init__(
+        self, ordering: str, channels: int, norm: tuple | str | None, act: tuple | str, dropout: float = 0
+    ) -> None:
+        super().__init__(
+            ordering,
+            in_channels=channels,
+            act=act,
+            norm=norm,
+            norm_dim=2,
+            dropout=dropout or None,
+            dropout_dim=2,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, channels, H, W) to the same shape."""
+        for layer in self:
+            if torch.jit.is_scripting():
+                x = layer(x)
+            else:
+                x = gradients.run_layer(layer, x)
+        return x
+
+
 class ConvBlock(nn.Sequential):
     """Twice: 3x3 convolution, normalisation, channel dropout, activation; H and W are kept.
 
@@ -67,15 +101,7 @@ class ConvBlock(nn.Sequential):
         for channels in (in_channels, out_channels):
             layers += [
                 Convolution(channels, out_channels, padding_mode, bias=norm is None),
-                ADN(
-                    "NDA",
-                    in_channels=out_channels,
-                    act=act,
-                    norm=norm,
-                    norm_dim=2,
-                    dropout=dropout or None,
-                    dropout_dim=2,
-                ),
+                Normalised("NDA", out_channels, norm, act, dropout),
             ]
         super().__init__(*layers)
 
@@ -97,7 +123,7 @@ class Downsample(nn.Sequential):
             return
         super().__init__(
             Convolution(channels, channels, padding_mode, bias=norm is None, stride=2),
-            ADN("NA", in_channels=channels, act=act, norm=norm, norm_dim=2),
+            Normalised("NA", channels, norm, act),
         )
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pe_monai.networks.blocks import Normalised
+
 _IDLE = (nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
@@ -55,7 +57,7 @@ def _agree(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.Module, fused: nn.Modu
 
 
 def _runs_in_order(module: nn.Module | None) -> bool:
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    return isinstance(module, nn.Sequential) and type(module).forward in (nn.Sequential.forward, Normalised.forward)
 
 
 def _leaves(sequence: nn.Module) -> Iterator[tuple[dict, str, nn.Module]]:
