@@ -64,7 +64,7 @@ class EffusionRegions(Transform):
         threshold: float | str = 0.5,
         min_share: float = 0.001,
         fill_holes: bool = True,
-        min_score: float = 0.35,
+        min_score: float = 0.3,
     ) -> None:
         if threshold != BEST_DICE and (isinstance(threshold, str) or not 0 < threshold < 1):
             raise ValueError(f"threshold must be between 0 and 1, or {BEST_DICE!r}, got {threshold!r}.")
@@ -130,7 +130,7 @@ class EffusionRegionsd(MapTransform):
         threshold: float | str = 0.5,
         min_share: float = 0.001,
         fill_holes: bool = True,
-        min_score: float = 0.35,
+        min_score: float = 0.3,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
