@@ -85,7 +85,7 @@ def test_batch_normalisation_that_gains_nothing_is_left_to_the_layer():
     assert not _is_folded(layer, x.detach())
     assert not _is_folded(layer, x.contiguous())
     assert not _is_folded(layer, _channels_last(torch.rand(2, 24, 4, 6)).requires_grad_())
-    assert not _is_folded(nn.BatchNorm2d(32), _channels_last(torch.rand(2, 32, 4, 8)).requires_grad_())
+    assert not _is_folded(nn.BatchNorm2d(48), _channels_last(torch.rand(2, 48, 4, 8)).requires_grad_())
     assert not _is_folded(nn.BatchNorm2d(24, affine=False), x)
     assert not _is_folded(nn.BatchNorm2d(24, track_running_stats=False), x)
     assert not _is_folded(layer.eval(), x)
