@@ -18,6 +18,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from pe_monai.data.reader import is_dicom
+from pe_monai.dicom.deflated import check_inflated_size
 from pe_monai.dicom.identity import MANUFACTURER, read_integer
 from pe_monai.dicom.reader import check_class
 from pe_monai.errors import FileError, FrameError, one_line
@@ -108,6 +109,7 @@ def _read(path: Path) -> Dataset | None:
     """The header of an ultrasound object; None for what is to be passed over."""
     if path.stat().st_size == 0:
         raise FrameError("is empty (0 bytes); send it again.")
+    check_inflated_size(path)
     try:
         header = dcmread(path, stop_before_pixels=True)
         sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")

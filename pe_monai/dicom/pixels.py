@@ -25,6 +25,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from pe_monai.dicom.deflated import check_inflated_size
 from pe_monai.dicom.identity import count_frames
 from pe_monai.dicom.lossless_jpeg import LABEL
 from pe_monai.errors import FrameError, one_line
@@ -60,6 +61,7 @@ class PixelFile:
         self.path = Path(path)
         self._inflated: bytes | None = None
         self.unannounced = 0
+        check_inflated_size(self.path)
         with self.path.open("rb") as file:
             self.header, start = _read_header(file)
             syntax = UID(str(self.header.file_meta.get("TransferSyntaxUID") or ""))

@@ -15,6 +15,7 @@ from pydicom.uid import SegmentationStorage
 
 from pe_monai.data.spacing import same_spacing
 from pe_monai.dicom.codes import EFFUSION
+from pe_monai.dicom.deflated import check_inflated_size
 from pe_monai.dicom.identity import count_frames, read_integer
 from pe_monai.dicom.regions import Region, read_regions
 from pe_monai.errors import FrameError, one_line
@@ -72,7 +73,10 @@ def read_segmentation(
 
 def _read_header(path: str | Path) -> Dataset:
     try:
+        check_inflated_size(Path(path))
         return dcmread(path, stop_before_pixels=True)
+    except FrameError as e:
+        raise FrameError(f"{path}: {e}") from None
     except InvalidDicomError as e:
         raise FrameError(f"{path}: this is no DICOM file; give the files as the archive sends them.") from e
     except (OSError, EOFError, ValueError, NotImplementedError) as e:

@@ -22,11 +22,10 @@ from monailabel.config import settings
 from monailabel.endpoints import activelearning, session
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 from requests_toolbelt import MultipartEncoder
 
 from pe_monai.data.reader import SUFFIXES, is_dicom
+from pe_monai.dicom.deflated import is_deflated
 from pe_monai.errors import FrameError
 from pe_monai.label.labels import FINAL, OvertakenError, check_extension, read_label, write_index
 from pe_monai.scratch import scratch_root
@@ -261,19 +260,11 @@ def checked(path: Path) -> Iterator[Path]:
     try:
         if path.suffix.lower() == ".nrrd" and _DETACHED.search(path.read_bytes()):
             raise FrameError("names another file that holds its pixels; send an NRRD that holds them itself.")
-        if is_dicom(path) and _is_deflated(path):
+        if is_dicom(path) and is_deflated(path):
             raise FrameError("is deflated as a whole, so that its header cannot say how large it is; send it inflated.")
         yield path
     except FrameError as e:
         raise FrameError(str(e).replace(str(path), "the upload").replace(path.name, "the upload")) from e
-
-
-def _is_deflated(path: Path) -> bool:
-    """Whether a DICOM file would be unpacked whole, a thousand times its size, before anything is known of it."""
-    try:
-        return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-    except Exception:  # pydicom raises whatever it likes on bad bytes; whoever reads the file says what is wrong
-        return False
 
 
 def _suffix(file: UploadFile) -> str:

@@ -14,8 +14,12 @@ from pydicom.fileset import FileSet
 
 from pe_monai.cli.segment import _sort
 from pe_monai.data import phantom_clip
+from pe_monai.dicom import deflated
 from pe_monai.dicom.discover import find_studies
 from pe_monai.dicom.phantom import write_phantom_object
+from pe_monai.dicom.pixels import PixelFile
+from pe_monai.dicom.segmentation_reader import _read_header as read_segmentation_header
+from pe_monai.errors import FrameError
 
 
 @pytest.fixture
@@ -50,6 +54,41 @@ def test_two_patients_under_one_study_uid_are_apart(folder):
     other.save_as(folder / "st1" / "IM1")
     with find_studies([folder / "st1"]) as (studies, errors):
         assert names(studies) == [["IM1"], ["IM2"]] and errors == []
+
+
+@pytest.fixture
+def bomb(folder, monkeypatch):
+    """A small deflated object of four megabytes, where no more than one is taken."""
+    monkeypatch.setattr(deflated, "MAX_INFLATED", 1 << 20)
+    path = folder / "st1" / "IM1"
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    dataset.PixelData = bytes(4 << 20)
+    dataset.save_as(path, enforce_file_format=True)
+    assert path.stat().st_size < 50_000
+    return path
+
+
+def test_deflated_object_that_unpacks_to_too_much_is_not_unpacked(folder, bomb, monkeypatch):
+    with find_studies([folder]) as (studies, errors):
+        assert names(studies) == [["IM2"], ["IM3"]]
+        (error,) = errors
+        assert str(bomb) in str(error) and "send it inflated" in str(error)
+    for read in (PixelFile, read_segmentation_header):
+        with pytest.raises(FrameError, match="send it inflated"):
+            read(bomb)
+    monkeypatch.setattr(deflated, "MAX_INFLATED", 5 << 20)
+    with find_studies([folder]) as (studies, errors):
+        assert names(studies) == [["IM2", "IM1"], ["IM3"]] and errors == []
+
+
+def test_damaged_deflated_object_is_reported(folder, bomb):
+    content = bytearray(bomb.read_bytes())
+    content[-3000:] = bytes(3000)
+    bomb.write_bytes(content)
+    with find_studies([folder]) as (studies, (error,)):
+        assert names(studies) == [["IM2"], ["IM3"]]
+        assert str(bomb) in str(error) and "damaged" in str(error)
 
 
 def test_zip_archive(folder, tmp_path):
