@@ -169,6 +169,21 @@ def test_postprocessing_is_one(configs):
     assert inference[: len(evaluate)] == evaluate
 
 
+def test_validation_counts_nothing_outside_the_sector(tiny_bundle, phantom_root):
+    """What a network says of the black around it never reaches a mask, so it has no part in choosing the weights."""
+    image = next(phantom_root.rglob("*process_img/*.png"))
+    label = Path(str(image).replace("process_img", "mask"))
+    parser = ConfigParser()
+    parser.read_config(str(tiny_bundle / "configs" / "train.json"))
+    item = parser.get_parsed_content("validate#preprocessing")({"image": str(image), "label": str(label)})
+    sector = item["sector"].as_tensor() > 0
+    item["pred"] = torch.full_like(item["image"], 10.0)
+    out = parser.get_parsed_content("validate#postprocessing")(item)
+    assert 0.1 < sector.float().mean() < 0.9
+    assert torch.equal(out["pred"].as_tensor() > 0, sector.transpose(1, 2))
+    assert out["label"].shape == out["pred"].shape
+
+
 def test_preprocessing_gives_equal_images(tiny_bundle, phantom_root):
     """What the network sees of a frame is equal, to the bit, in validation, evaluation and inference."""
     image = next(phantom_root.rglob("*process_img/*.png"))
