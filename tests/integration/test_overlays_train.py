@@ -20,6 +20,7 @@ PEERS = ("basic_unet", "flexible_unet", "seg_resnet", SMP_ROW)
 CHANGES = [path.stem for path in sorted(configs_dir().glob("ablate_*.json"))]
 CHANGES += ["instance_norm", "positives_only", "small_budget", "full_budget", "wide", "batched"]
 ROWS = ["paper_baseline", "paper_improved", *(f"paper_improved+{name}" for name in CHANGES), *PEERS]
+CLICKS = "interactive"
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def test_no_overlay_of_the_study_is_left_out():
     assert of_groups <= named <= {path.stem for path in configs_dir().glob("*.json")}
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", [*ROWS, CLICKS])
 def test_row_trains_with_the_plain_command(row, phantom_root, tmp_path):
     if row == SMP_ROW:
         try:
@@ -40,7 +41,7 @@ def test_row_trains_with_the_plain_command(row, phantom_root, tmp_path):
             pytest.skip(str(e))
     overrides: dict[str, object] = {"spatial_size": "[64,96]", "max_epochs": 1, "batch_size": 4, "num_workers": 0}
     overrides["val_interval"] = 1
-    if row not in PEERS:
+    if row not in (*PEERS, CLICKS):  # that one goes on from its own weights
         overrides["network_def#channels"] = "[4,8,8]"
     overrides |= {"dataset_dir": phantom_root, "output_dir": tmp_path, "ckpt_path": tmp_path / "model.pt"}
     configs = ("configs/train.json", *(f"../configs/{part}.json" for part in row.split("+")))
