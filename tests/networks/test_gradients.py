@@ -147,12 +147,15 @@ def test_network_learns_what_it_would_without(monkeypatch):
 
     ours, ours_bf16 = gradient(False), gradient(True)
     assert set(functions) == set(used)
+    monkeypatch.setattr(gradients, "_pixels_to_fold", lambda x: 1)
+    not_folded_bf16 = gradient(True)
     used.clear()
     monkeypatch.setattr(gradients, "are_cheaper", lambda x: False)
     theirs, theirs_bf16 = gradient(False), gradient(True)
     assert not used
     assert (ours - theirs).norm() < 1e-5 * theirs.norm()
-    # a network in bfloat16 rounds so much that ours need only be as near as PyTorch's
+    assert (not_folded_bf16 - theirs_bf16).norm() < 3e-2 * theirs_bf16.norm()
+    # what is folded is rounded elsewhere on the way forward, so it need only be as near to the truth as PyTorch's
     assert (ours_bf16 - theirs).norm() < 1.1 * (theirs_bf16 - theirs).norm() < 0.1 * theirs.norm()
 
 
