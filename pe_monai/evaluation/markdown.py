@@ -34,6 +34,7 @@ def render_markdown(summary: Mapping[str, Any]) -> str:
         "",
         "For research use only: not a medical device, not for diagnosis or treatment.",
         "",
+        *([f"**{warn_of_seen(summary['trained_on'])}**", ""] if "trained_on" in summary else []),
         f"## Frames with effusion: truth of at least {least:,} px",
         "",
         f"{_frames(positives)}. The mean over images averages the frames' own scores; the pooled score takes all their "
@@ -144,6 +145,15 @@ def _range(size: Mapping[str, Any]) -> str:
     if size["to_px"] is None:
         return f"above {size['from_px'] - 1:,}"
     return f"{size['from_px']:,} to {size['to_px']:,}"
+
+
+def warn_of_seen(trained_on: Mapping[str, Any]) -> str:
+    """What to say of scores of frames that the weights may have been trained on, ``trained_on`` of a summary."""
+    folds = ", ".join(str(fold) for fold in trained_on["folds"])
+    return (
+        f"{trained_on['frames']:,} of these frames lie in the folds that these weights were trained on ({folds}). "
+        "Unless this is another data set than theirs, the scores are better than those of new frames."
+    )
 
 
 def _frames(group: Mapping[str, Any]) -> str:

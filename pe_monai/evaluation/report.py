@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from monai.utils import convert_to_tensor
 
 from pe_monai.data import write_map
 from pe_monai.evaluation.calibration import count_bins, summarise_calibration
-from pe_monai.evaluation.markdown import render_markdown
+from pe_monai.evaluation.markdown import render_markdown, warn_of_seen
 from pe_monai.evaluation.predictions import relative_stem
 from pe_monai.evaluation.scores import MIN_PIXELS, score_frame
 from pe_monai.evaluation.summary import clip_units, eval_metrics, summarise
@@ -53,6 +53,7 @@ class EvaluationReport:
         masks_dir: folder to also write the predicted masks to, 0 or 255, each in the kind and geometry of its frame and
             with the frame's path below ``root``; None writes none.
         root: folder of the data set.
+        trained_folds: folds that the weights were trained on; a report with frames of theirs says so.
 
     Attributes:
         rows: the frames so far.
@@ -67,6 +68,7 @@ class EvaluationReport:
         seed: int = 0,
         masks_dir: str | Path | None = None,
         root: str | Path | None = None,
+        trained_folds: Collection[int] = (),
     ) -> None:
         self.output_dir = Path(output_dir)
         self.protocol = protocol
@@ -75,6 +77,7 @@ class EvaluationReport:
         self.seed = seed
         self.masks_dir = None if masks_dir is None else Path(masks_dir)
         self.root = root
+        self.trained_folds = sorted(trained_folds)
         self.rows: list[dict[str, Any]] = []
         self.bins: list[np.ndarray] = []
 
@@ -124,6 +127,10 @@ class EvaluationReport:
     def finish(self, engine: Engine) -> None:
         summary = summarise(self.rows, self.protocol, self.min_pixels, self.samples, self.seed)
         summary["calibration"] = summarise_calibration(self.bins, clip_units(self.rows), self.samples, self.seed)
+        seen = sum(row["fold"] in self.trained_folds for row in self.rows)
+        if seen:
+            summary["trained_on"] = {"frames": seen, "folds": self.trained_folds}
+            logger.warning("%s", warn_of_seen(summary["trained_on"]))
         write_report(self.output_dir, self.rows, summary)
         metrics = eval_metrics(summary)
         engine.state.metrics.update(metrics)

@@ -97,6 +97,16 @@ def test_three_files_with_the_right_counts(tmp_path):
     assert engine.state.metrics["false_effusion_share"] == 1
 
 
+@pytest.mark.parametrize(("folds", "said"), [((8, 9), True), ((8,), False), ((), False)])
+def test_frames_that_the_weights_were_trained_on_are_no_test(tmp_path, caplog, folds, said):
+    evaluator(items(tmp_path), EvaluationReport(tmp_path / "out", samples=5, trained_folds=folds)).run()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    page = (tmp_path / "out" / "summary.md").read_text()
+    assert summary.get("trained_on") == ({"frames": 4, "folds": [8, 9]} if said else None)
+    warning = "4 of these frames lie in the folds that these weights were trained on (8, 9)."
+    assert [warning in text for text in (page, caplog.text)] == [said, said]
+
+
 def test_nothing_private_is_written(tmp_path):
     evaluator(items(tmp_path), EvaluationReport(tmp_path / "out", samples=5)).run()
     for path in (tmp_path / "out").iterdir():

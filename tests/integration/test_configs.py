@@ -22,6 +22,7 @@ from pe_monai import __version__
 from pe_monai.data import phantom_frame
 from pe_monai.paths import bundle_dir, configs_dir
 from pe_monai.predictor import Predictor
+from pe_monai.weights import sha256_of
 
 CONFIGS = bundle_dir() / "configs"
 REQUIRED = (
@@ -241,6 +242,13 @@ def test_metadata_names_what_the_schema_asks(metadata):
     assert all(isinstance(version, str) for version in metadata["required_packages_version"].values())
     assert "optional_packages_version" not in metadata
     assert "not a medical device" in metadata["intended_use"]
+
+
+def test_an_evaluation_knows_what_the_shipped_weights_were_trained_on(configs):
+    weights = bundle_dir() / "models" / "model.pt"
+    if not weights.is_file():
+        pytest.skip("no models/model.pt: this bundle is not trained yet")
+    assert configs["evaluate"]["trained_on"] == {sha256_of(weights): [1, 2, 3, 4, 5, 6, 7]}
 
 
 def test_metadata_describes_the_network(metadata, configs):

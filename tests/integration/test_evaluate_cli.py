@@ -15,6 +15,7 @@ from PIL import Image
 
 from pe_monai.cli import main
 from pe_monai.data import split_items, write_datalist
+from pe_monai.weights import sha256_of
 
 OF_MASKS = ("truth_px", "pred_px", "overlap_px", "sector_px", "frame_px", "dice", "iou", "precision", "recall")
 OF_MASKS += ("accuracy", "frame_accuracy", "hd95", "surface_dice", "false_effusion", "image", "fold", "clip", "exam")
@@ -49,6 +50,18 @@ def test_own_masks_score_as_the_bundle_does(scored, phantom_root, tmp_path, caps
     assert "| Dice (F1), mean over images | +0.000 (+0.000 to +0.000) |" in text and "research use only" in text
     assert "(over frames where no clip is known)" in text
     assert text in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("owner", ["these", "others"])
+def test_scores_on_frames_of_the_training_say_so(phantom_root, tiny_bundle, tmp_path, capsys, owner):
+    digest = sha256_of(tiny_bundle / "models" / "model.pt") if owner == "these" else "0" * 64
+    validating = {item.fold for item in split_items(phantom_root, "clip")["validation"]}
+    trained_on = json.dumps({digest: sorted(validating)})
+    command = ["evaluate", "--data", phantom_root, "--bundle", tiny_bundle, "-o", tmp_path]
+    assert main([*map(str, command), "--set", f"trained_on={trained_on}"]) == 0
+    frames = len(rows_in(tmp_path))
+    said = f"{frames} of these frames lie in the folds that these weights were trained on"
+    assert (said in capsys.readouterr().out) == (owner == "these")
 
 
 def test_a_worse_method_is_below(scored, phantom_root, tmp_path):
