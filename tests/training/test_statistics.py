@@ -8,6 +8,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from pe_monai.training import BestWeights, EarlyStop, RenewStatistics
+from pe_monai.training.statistics import measure_statistics
 from pe_monai.weights import read_state
 
 
@@ -52,15 +53,38 @@ def normalised() -> nn.Module:
     return nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 1, 1))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "measured"),
+    [
+        ([16] * 8, [64, 64]),
+        ([16] * 9, [64, 80]),
+        ([48] * 5, [96, 144]),
+        ([64, 63], [127]),
+        ([200, 100], [200, 100]),
+        ([8, 8], [16]),
+    ],
+)
+def test_statistics_are_measured_on_batches_of_64_frames_or_more(sizes, measured):
+    network, seen = normalised(), []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    frames = torch.randn(sum(sizes), 3, 4, 4) * torch.linspace(1, 3, sum(sizes))[:, None, None, None]
+    measure_statistics(network.eval(), iter(frames.split(sizes)))
+    assert [len(batch) for batch in seen] == measured
+    torch.testing.assert_close(torch.cat(seen), frames)
+    variance = torch.stack([batch.var((0, 2, 3)) for batch in frames.split(measured)]).mean(0)
+    torch.testing.assert_close(network[0].running_var, variance)
+    assert not network.training
+
+
 @pytest.mark.parametrize(("epochs", "patience"), [(2, 9), (5, 1)], ids=["all epochs", "stopped early"])
 def test_statistics_are_those_of_all_frames_and_kept_where_they_are_better(tmp_path, epochs, patience):
     trial = Trial(tmp_path, normalised(), [0.5, 0.4, 0.6], patience)
     trial.train(epochs)
     assert trial.validated == [1, 2, 2]
     state = read_state(trial.path)
-    images = [batch["image"] for batch in trial.batches]
-    torch.testing.assert_close(state["0.running_mean"], torch.stack([i.mean((0, 2, 3)) for i in images]).mean(0))
-    torch.testing.assert_close(state["0.running_var"], torch.stack([i.var((0, 2, 3)) for i in images]).mean(0))
+    images = torch.cat([batch["image"] for batch in trial.batches])
+    torch.testing.assert_close(state["0.running_mean"], images.mean((0, 2, 3)))
+    torch.testing.assert_close(state["0.running_var"], images.var((0, 2, 3)))
     torch.testing.assert_close(state["0.weight"], torch.ones(3))  # the best epoch's
     assert trial.best.best == 0.6
     assert trial.validator.state.metrics == {"score": 0.4}
