@@ -124,11 +124,10 @@ def test_preprocessing_is_one(configs):
     inference = by_target(configs["inference"]["preprocessing"]["transforms"])
     load, framing = inference[:-1], inference[-1]
     assert framing["_target_"] == "FrameSectord"
-    for stage in (configs["train"]["train"], configs["train"]["validate"]):
-        transforms = stage["load_transforms"]
-        if transforms == "@train#load_transforms":
-            transforms = configs["train"]["train"]["load_transforms"]
-        assert without_label(transforms) == load
+    train = configs["train"]["train"]
+    assert train["load_transforms"] == "$@train#read_transforms + @train#sector_transforms"
+    assert configs["train"]["validate"]["load_transforms"] == "@train#load_transforms"
+    assert without_label(train["read_transforms"] + train["sector_transforms"]) == load
     assert without_label(configs["train"]["validate"]["framing_transforms"])[0] == framing
     assert without_label(configs["evaluate"]["validate#framing_transforms"])[0] == framing
     train = by_target(configs["train"]["train"]["framing_transforms"])[0]
