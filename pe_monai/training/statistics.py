@@ -32,7 +32,7 @@ def measure_statistics(network: nn.Module, inputs: Iterable[torch.Tensor]) -> No
 
     Args:
         network: the network, changed in place.
-        inputs: batches (B, C, H, W) on its device, small ones too; 64 frames or fewer in all are one batch.
+        inputs: batches (B, C, H, W) on its device, small ones too; what is left over joins the last.
     """
     update_bn(_joined(inputs), network)
 
