@@ -89,6 +89,7 @@ class RenewStatistics:
         network = plain_network(self.network)
         own, metrics = copy.deepcopy(network.state_dict()), dict(self.validator.state.metrics)
         load_weights(network, self.best.path)
+        logger.info("measuring the best weights' statistics on all frames, up to the time of an epoch")
         measure_statistics(self.network, self._inputs(engine))
         self.validator.run(global_epoch=engine.state.epoch)
         network.load_state_dict(own)

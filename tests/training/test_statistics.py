@@ -101,6 +101,19 @@ def test_best_weights_stay_where_the_new_statistics_are_no_better(tmp_path):
     assert trial.best.best == 0.5
 
 
+def test_a_training_says_that_it_measures_before_it_does(tmp_path, caplog):
+    trial, logger = Trial(tmp_path, normalised(), [0.5, 0.6]), "pe_monai.training.statistics"
+    said: list[list[str]] = []
+
+    def note(*_) -> None:
+        said.append([record.getMessage() for record in caplog.records if record.name == logger])
+
+    trial.network.register_forward_pre_hook(note)
+    with caplog.at_level("INFO", logger):
+        trial.train(1)
+    assert said == [["measuring the best weights' statistics on all frames, up to the time of an epoch"]]
+
+
 def test_nothing_happens_without_a_batch_normalisation(tmp_path):
     trial = Trial(tmp_path, nn.Sequential(nn.InstanceNorm2d(3, affine=True), nn.Conv2d(3, 1, 1)), [0.5])
     trial.train(1)
